@@ -1,0 +1,146 @@
+//! `POST images/generations`.
+
+use super::Api;
+use super::body::JsonObject;
+use super::caller::Caller;
+use super::layers::Arrival;
+use super::wire::images::{ImagesBody, estimate, read_generation};
+use crate::error::Error;
+use crate::job::ImageJob;
+use crate::pipeline::{Answer, Asker};
+use axum::body::Body;
+use axum::extract::{Extension, OriginalUri, Query, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::stream;
+use serde::Deserialize;
+use std::convert::Infallible;
+use tracing::Instrument;
+
+/// What the query may say.
+#[derive(Debug, Deserialize)]
+pub(super) struct Options {
+    #[serde(default, rename = "dryRun")]
+    dry_run: Option<String>,
+}
+
+impl Options {
+    fn dry(&self) -> bool {
+        matches!(self.dry_run.as_deref(), Some("true" | "1"))
+    }
+}
+
+/// Makes pictures, or with `?dryRun=true` tells what they would cost.
+pub(super) async fn generate(
+    State(api): State<Api>,
+    caller: Caller,
+    Extension(arrival): Extension<Arrival>,
+    OriginalUri(uri): OriginalUri,
+    Query(options): Query<Options>,
+    headers: HeaderMap,
+    body: JsonObject,
+) -> Result<Response, Error> {
+    let said = |name: &str| body.fields.get(name).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+    let (model, bytes) = (said("model"), body.bytes);
+    let origin = api.origin(&headers);
+    let mut asker = asker(&caller, &arrival, uri.path(), &headers, origin, bytes);
+    let gateway = &api.0.gateway;
+    let read = read_generation(body.fields).and_then(|(job, session)| {
+        let canonical = gateway.catalog.find(&job.model).ok().map(|named| named.model.id.clone());
+        caller.require_model(&job.model, canonical.as_deref()).map(|()| (job, session))
+    });
+    if options.dry() {
+        let (job, _) = read?;
+        return Ok(axum::Json(estimate(&gateway.estimate(&job)?)).into_response());
+    }
+    let job = match read {
+        Ok((job, session)) => {
+            asker.session_id = session.or(asker.session_id);
+            asker.user.clone_from(&job.user);
+            job
+        }
+        Err(error) => return Err(gateway.ledger.reject(asker, &model, &error).await),
+    };
+    // A task of its own: when the caller hangs up, what was bought is still written down.
+    let task = api.0.tasks.spawn(serve(api.clone(), job, asker).in_current_span());
+    task.await.map_err(Error::internal)?
+}
+
+async fn serve(api: Api, job: ImageJob, asker: Asker) -> Result<Response, Error> {
+    let gateway = &api.0.gateway;
+    let (id, created) = (asker.request_id.clone(), asker.created_at.seconds());
+    let answer = gateway.image(&job, asker).await?;
+    let body = ImagesBody::write(&id, created, &answer, gateway.sandbox);
+    let headers = headers_of(&answer, gateway.sandbox);
+    let length = body.len();
+    gateway.ledger.close(answer, length).await?;
+    let chunks = body.chunks.into_iter().map(Ok::<Bytes, Infallible>);
+    let mut response = Body::from_stream(stream::iter(chunks)).into_response();
+    response.headers_mut().extend(headers);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    Ok(response)
+}
+
+fn headers_of(answer: &Answer, sandbox: bool) -> HeaderMap {
+    let timing = answer.timing;
+    let timing = format!(
+        "gateway;dur={}, provider;dur={}, response;dur={}",
+        timing.gateway_ms, timing.provider_ms, timing.response_ms
+    );
+    let pairs = [
+        ("x-lumenfall-provider", answer.provider.clone()),
+        ("x-lumenfall-model", answer.model.clone()),
+        ("x-lumenfall-attempts", answer.attempts.len().to_string()),
+        ("server-timing", timing),
+    ];
+    let pairs = pairs.into_iter().chain(sandbox.then(|| ("x-lumenfall-sandbox", "true".to_owned())));
+    pairs
+        .filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::from_str(&value).ok()?)))
+        .collect()
+}
+
+fn asker(
+    caller: &Caller,
+    arrival: &Arrival,
+    path: &str,
+    headers: &HeaderMap,
+    origin: String,
+    request_bytes: usize,
+) -> Asker {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    Asker {
+        request_id: arrival.id.clone(),
+        account_id: caller.key.account_id.clone(),
+        key_id: caller.key.id.clone(),
+        endpoint: path.to_owned(),
+        origin,
+        created_at: arrival.at,
+        arrived: arrival.instant,
+        session_id: header("x-lumenfall-session-id").map(|id| id.chars().take(200).collect()),
+        trace_id: header("traceparent").and_then(trace_id),
+        user: None,
+        request_bytes,
+    }
+}
+
+/// The trace id of a W3C `traceparent`: `00-<32 hex>-<16 hex>-<2 hex>`.
+fn trace_id(traceparent: &str) -> Option<String> {
+    let id = traceparent.split('-').nth(1)?;
+    let sound = id.len() == 32 && id.chars().all(|c| c.is_ascii_hexdigit()) && id.chars().any(|c| c != '0');
+    sound.then(|| id.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_the_trace_id_and_nothing_else() {
+        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+        assert_eq!(trace_id(&format!("00-{id}-00f067aa0ba902b7-01")).as_deref(), Some(id));
+        assert_eq!(trace_id("00-00000000000000000000000000000000-00f067aa0ba902b7-01"), None);
+        assert_eq!(trace_id("hello"), None);
+    }
+}

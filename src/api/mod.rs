@@ -1,0 +1,130 @@
+//! The HTTP face: paths, bodies, envelopes. Knows no provider.
+
+mod body;
+mod caller;
+mod error;
+mod health;
+mod images;
+mod keys;
+mod layers;
+mod media;
+mod models;
+mod requests;
+mod wire;
+
+use crate::pipeline::Gateway;
+use crate::store::Store;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::HeaderMap;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio_util::task::TaskTracker;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::CorsLayer;
+
+/// How we are reached.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The address that callers see, for media links; each caller's own Host header when empty.
+    pub public_url: String,
+    /// Largest request body, in bytes.
+    pub max_body_bytes: usize,
+    /// Requests served at once; more are told to come back.
+    pub max_concurrent: usize,
+    /// Seconds that running requests are given at a stop.
+    pub drain_seconds: u64,
+}
+
+/// What handlers need.
+#[derive(Clone)]
+pub struct Api(Arc<Inner>);
+
+struct Inner {
+    gateway: Arc<Gateway>,
+    store: Store,
+    public_url: String,
+    max_body_bytes: usize,
+    max_concurrent: usize,
+    tasks: TaskTracker,
+    running: tokio::sync::Semaphore,
+    stopping: AtomicBool,
+}
+
+impl Api {
+    /// Over that gateway and store.
+    pub fn new(gateway: Arc<Gateway>, store: Store, settings: &Settings) -> Self {
+        Self(Arc::new(Inner {
+            gateway,
+            store,
+            public_url: settings.public_url.trim_end_matches('/').to_owned(),
+            max_body_bytes: settings.max_body_bytes,
+            tasks: TaskTracker::new(),
+            max_concurrent: settings.max_concurrent,
+            running: tokio::sync::Semaphore::new(settings.max_concurrent),
+            stopping: AtomicBool::new(false),
+        }))
+    }
+
+    /// Makes readiness false: a load balancer sends nothing more.
+    pub fn stop(&self) {
+        self.0.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits for requests whose callers have gone but whose purchases are not yet in the books.
+    pub async fn drained(&self) {
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    /// Where this caller reaches us: as configured, else as their own Host header says.
+    fn origin(&self, headers: &HeaderMap) -> String {
+        if !self.0.public_url.is_empty() {
+            return self.0.public_url.clone();
+        }
+        let said = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let plain = |host: &&str| host.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:[]".contains(c));
+        let host = said("host").filter(plain).unwrap_or("localhost");
+        let scheme = if said("x-forwarded-proto") == Some("https") { "https" } else { "http" };
+        format!("{scheme}://{host}")
+    }
+
+    /// Every path.
+    pub fn router(&self) -> Router {
+        // The OpenAI-compatible routes answer under both prefixes; the native ones under /v1 only.
+        let compatible = Router::new()
+            .route("/images/generations", post(images::generate))
+            .route("/models", get(models::list))
+            .route("/models/{*id}", get(models::one));
+        let native = Router::new()
+            .route("/requests", get(requests::list))
+            .route("/requests/{id}", get(requests::one))
+            .route("/keys", get(keys::list).post(keys::create))
+            .route("/keys/{id}", get(keys::one).delete(keys::revoke))
+            .route("/keys/{id}/rotate", post(keys::rotate));
+        Router::new()
+            .nest("/openai/v1", compatible.clone())
+            .nest("/v1", compatible.merge(native))
+            .route("/media/{name}", get(media::serve))
+            .route("/healthz", get(health::alive))
+            .route("/readyz", get(health::ready))
+            .fallback(error::no_such_path)
+            .method_not_allowed_fallback(error::no_such_method)
+            // Our own reader bounds bodies and speaks our envelope.
+            .layer(DefaultBodyLimit::disable())
+            // From the inside out: a full house is refused before anything is read; a panic becomes an envelope; every
+            // answer, that one included, has its id and its line in the log.
+            .layer(from_fn_with_state(self.clone(), layers::admit))
+            .layer(CatchPanicLayer::custom(error::after_panic))
+            .layer(CorsLayer::permissive().expose_headers(layers::exposed()))
+            .layer(from_fn(layers::identify))
+            .with_state(self.clone())
+    }
+}

@@ -1,0 +1,211 @@
+//! Image calls on the wire: the body to a job, the answer to bytes. A picture's base64 is written as a slice.
+
+use super::fields::{Fields, wrong};
+use crate::error::Error;
+use crate::job::{ImageJob, Mode, ResponseForm};
+use crate::media::{Format, SizeAsk};
+use crate::pipeline::{Answer, Delivery, Estimate, Handle, dollars, provider_name};
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+/// Longest prompt that any route takes, in characters.
+const MAX_PROMPT: usize = 100_000;
+
+/// A job for `images/generations`, and the grouping id that came with it. Here alone 400s are born.
+pub(in crate::api) fn read_generation(fields: Map<String, Value>) -> Result<(ImageJob, Option<String>), Error> {
+    let mut fields = Fields(fields);
+    let model = fields.text("model")?.filter(|model| !model.trim().is_empty());
+    let model = model.ok_or_else(|| Error::invalid("model", "'model' is required, for example 'gpt-image-2'."))?;
+    let prompt = fields.text("prompt")?.filter(|prompt| !prompt.trim().is_empty());
+    let prompt = prompt.ok_or_else(|| Error::invalid("prompt", "'prompt' is required and may not be empty."))?;
+    if prompt.chars().count() > MAX_PROMPT {
+        return Err(Error::invalid("prompt", format!("'prompt' is longer than {MAX_PROMPT} characters.")));
+    }
+    let n = fields.number("n", 1, 10)?.and_then(|n| u32::try_from(n).ok()).unwrap_or(1);
+    let (size, ratio, tier) = (fields.text("size")?, fields.text("aspect_ratio")?, fields.text("resolution")?);
+    let size = SizeAsk::parse(size.as_deref(), ratio.as_deref(), tier.as_deref())
+        .map_err(|(param, message)| Error::invalid(param, format!("{message}.")))?;
+    let form = match fields.text("response_format")?.as_deref() {
+        None | Some("url") => ResponseForm::Url,
+        Some("b64_json") => ResponseForm::B64Json,
+        Some(other) => return Err(wrong("response_format", "'url' or 'b64_json'", &json!(other))),
+    };
+    let format = match fields.text("output_format")? {
+        None => None,
+        Some(name) => Some(read_format(&name)?),
+    };
+    let compression = fields.number("output_compression", 0, 100)?.and_then(|number| u8::try_from(number).ok());
+    let (user, session) = (fields.text("user")?, fields.text("session_id")?);
+    if fields.truth("stream")? == Some(true) {
+        return Err(Error::invalid("stream", "Streamed images are not available; leave 'stream' out or false."));
+    }
+    if fields.0.get("background").is_some_and(Value::is_boolean) {
+        let text = "'background' should be 'transparent', 'opaque' or 'auto'; background jobs are not available.";
+        return Err(Error::invalid("background", text));
+    }
+    // Without a stream it means nothing to any provider.
+    fields.take("partial_images");
+    let extra = fields.0.into_iter().filter(|(_, value)| !value.is_null()).collect();
+    let mode = Mode::TextToImage;
+    let job = ImageJob { model, mode, prompt, n, size, form, format, compression, user, extra };
+    Ok((job, session))
+}
+
+fn read_format(name: &str) -> Result<Format, Error> {
+    let known = Format::parse(name).filter(|format| Format::OUTPUTS.contains(format));
+    known.ok_or_else(|| wrong("output_format", "one of png, jpeg, webp, gif, avif", &json!(name)))
+}
+
+/// The body of a success, in pieces: text of ours around slices of pictures.
+pub(in crate::api) struct ImagesBody {
+    /// To be sent one after the other.
+    pub(in crate::api) chunks: Vec<Bytes>,
+}
+
+impl ImagesBody {
+    /// Writes the answer of request `id`, made at `created` (Unix seconds).
+    pub(in crate::api) fn write(id: &str, created: i64, answer: &Answer, sandbox: bool) -> Self {
+        let head = json!({
+            "id": id, "created": created, "size": answer.size, "output_format": answer.format,
+        });
+        let mut chunks = Vec::with_capacity(answer.deliveries.len() * 3 + 2);
+        let mut text = head.to_string();
+        text.pop();
+        text.push_str(",\"data\":[");
+        for (index, delivery) in answer.deliveries.iter().enumerate() {
+            if index > 0 {
+                text.push(',');
+            }
+            write_item(delivery, &mut text, &mut chunks);
+        }
+        text.push_str("],\"metadata\":");
+        text.push_str(&metadata(answer, sandbox).to_string());
+        text.push('}');
+        chunks.push(Bytes::from(text));
+        Self { chunks }
+    }
+
+    /// Bytes of the whole.
+    pub(in crate::api) fn len(&self) -> usize {
+        self.chunks.iter().map(Bytes::len).sum()
+    }
+}
+
+fn write_item(delivery: &Delivery, text: &mut String, chunks: &mut Vec<Bytes>) {
+    match &delivery.handle {
+        Handle::Url(url) => {
+            text.push_str("{\"url\":");
+            text.push_str(&json!(url).to_string());
+        }
+        Handle::Base64(picture) => {
+            text.push_str("{\"b64_json\":\"");
+            chunks.push(Bytes::from(std::mem::take(text)));
+            chunks.push(picture.clone());
+            text.push('"');
+        }
+    }
+    if let Some(revised) = &delivery.revised_prompt {
+        text.push_str(",\"revised_prompt\":");
+        text.push_str(&json!(revised).to_string());
+    }
+    text.push('}');
+}
+
+fn metadata(answer: &Answer, sandbox: bool) -> Value {
+    let mut metadata = json!({
+        "model": answer.model,
+        "executed_model": answer.executed_model,
+        "provider": answer.provider,
+        "provider_name": provider_name(&answer.provider),
+        "cost": dollars(answer.bill.cost),
+        "cost_currency": "USD",
+        "cost_source": answer.bill.source,
+        "attempts": answer.attempts,
+        "adjustments": answer.adjustments,
+        "timing": answer.timing,
+    });
+    if let Some(note) = &answer.bill.note {
+        metadata["cost_note"] = json!(note);
+    }
+    if answer.bill.uncertain.micros() > 0 {
+        metadata["cost_uncertain"] = dollars(Some(answer.bill.uncertain));
+    }
+    if sandbox {
+        metadata["sandbox"] = json!(true);
+    }
+    metadata
+}
+
+/// The answer of a dry run, in the exact shape of the contract: none of the words that a real answer has.
+pub(in crate::api) fn estimate(estimate: &Estimate) -> Value {
+    let charge = &estimate.charge;
+    let mut body = json!({
+        "estimated": true,
+        "model": estimate.model,
+        "provider": estimate.provider,
+        "total_cost_micros": charge.amount.map(crate::base::Usd::micros),
+        "currency": "USD",
+        "components": charge.components,
+    });
+    if let Some(note) = &charge.note {
+        body["note"] = json!(note);
+    }
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: Value) -> Result<ImageJob, Error> {
+        read_generation(serde_json::from_value(body).unwrap()).map(|(job, _)| job)
+    }
+
+    #[test]
+    fn reads_what_clients_send() {
+        let job = read(
+            json!({"model": "gpt-image-2", "prompt": "a fox", "n": 3.0, "size": "16:9", "response_format": "b64_json",
+            "output_format": "jpg", "output_compression": 85, "user": "u1", "quality": "high", "seed": null}),
+        )
+        .unwrap();
+        assert_eq!(
+            (job.n, job.form, job.format, job.compression),
+            (3, ResponseForm::B64Json, Some(Format::Jpeg), Some(85))
+        );
+        assert_eq!(Value::Object(job.extra), json!({"quality": "high"}));
+        assert_eq!(job.user.as_deref(), Some("u1"));
+    }
+
+    #[test]
+    fn every_mistake_names_its_parameter() {
+        let base = json!({"model": "m", "prompt": "p"});
+        for (param, value) in [
+            ("model", json!("")),
+            ("model", json!(7)),
+            ("prompt", json!(["a"])),
+            ("prompt", json!("  ")),
+            ("prompt", json!("x".repeat(MAX_PROMPT + 1))),
+            ("n", json!(11)),
+            ("n", json!(0)),
+            ("n", json!(-1)),
+            ("n", json!(1.5)),
+            ("n", json!("many")),
+            ("size", json!("big")),
+            ("size", json!(1024)),
+            ("aspect_ratio", json!("wide")),
+            ("response_format", json!("png")),
+            ("output_format", json!("bmp")),
+            ("output_format", json!("svg")),
+            ("output_compression", json!(101)),
+            ("user", json!({})),
+            ("stream", json!(true)),
+            ("background", json!(true)),
+        ] {
+            let mut body = base.clone();
+            body[param] = value.clone();
+            let error = read(body).unwrap_err();
+            assert_eq!(error.param.as_deref(), Some(param), "{value}");
+            assert!(error.message.len() < 300, "{}", error.message);
+        }
+    }
+}

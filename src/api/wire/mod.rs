@@ -1,0 +1,7 @@
+//! The public shapes, and their way to and from the nouns of the domain.
+
+pub(super) mod fields;
+pub(super) mod images;
+pub(super) mod models;
+pub(super) mod page;
+pub(super) mod requests;

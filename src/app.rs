@@ -1,0 +1,232 @@
+//! The one place that wires: every room from its settings, the listeners, the stop.
+
+use crate::api::Api;
+use crate::base::{Secret, Timestamp};
+use crate::catalog::{self, Catalog};
+use crate::config::{Config, Problems};
+use crate::media::storage::{Storage, StorageError};
+use crate::media::{Limits, Workers};
+use crate::outbound::{Client, Destination, Guard};
+use crate::pipeline::{Finisher, Gateway, Ledger, Runner, Upstream, Upstreams};
+use crate::providers::{ADAPTERS, Adapter, Site};
+use crate::sandbox::Sandbox;
+use crate::store::{NewKey, Store, StoreError};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// Models that no single provider's file owns.
+const MODELS: &str = include_str!("../config/catalog/models.toml");
+/// How often expired media are deleted.
+const SWEEP: Duration = Duration::from_mins(5);
+
+/// Why the gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The catalog has mistakes.
+    #[error(transparent)]
+    Catalog(Problems),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The media directory cannot be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The HTTP client cannot be built.
+    #[error("the HTTP client could not be built: {0}")]
+    Client(String),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {0}: {1}. Is another process using it? Set {2} to change it.")]
+    Listen(String, io::Error, &'static str),
+}
+
+/// A gateway that is serving.
+pub struct Running {
+    /// Where.
+    pub address: SocketAddr,
+    /// Where the simulators are, when they stand in for the providers.
+    pub sandbox: Option<SocketAddr>,
+    /// The first admin key, when this start made it. It is shown once.
+    pub first_key: Option<Secret>,
+    api: Api,
+    store: Store,
+    drain: Duration,
+    stop: watch::Sender<bool>,
+    server: JoinHandle<io::Result<()>>,
+    aside: Vec<JoinHandle<()>>,
+}
+
+/// The catalog embedded in the program.
+pub fn embedded_catalog() -> Result<Catalog, Problems> {
+    let providers = ADAPTERS.iter().map(|adapter| (adapter.card().id, adapter.card().catalog));
+    catalog::load(std::iter::once(("models", MODELS)).chain(providers))
+        .map_err(|problems| Problems(problems.iter().map(ToString::to_string).collect()))
+}
+
+/// Starts everything and returns once it serves.
+pub async fn start(config: &Config) -> Result<Running, StartError> {
+    let catalog = Arc::new(embedded_catalog().map_err(StartError::Catalog)?);
+    let listener = bind(&config.server.listen.to_string(), "LUMENFALL_SERVER__LISTEN").await?;
+    let address = local(&listener)?;
+    let store = Store::open(&config.database).await?;
+    settle_interrupted(&store, config).await?;
+    let storage = Storage::open(&config.media.storage, config.media.lifetime())?;
+    let (stop, stopped) = watch::channel(false);
+    let mut aside = Vec::new();
+    let sandbox = if config.simulated() {
+        let listen = if config.sandbox.listen.is_empty() { "127.0.0.1:0" } else { config.sandbox.listen.as_str() };
+        let listener = bind(listen, "LUMENFALL_SANDBOX__LISTEN").await?;
+        let address = local(&listener)?;
+        aside.push(serve_sandbox(Sandbox::new(Arc::clone(&catalog)), listener, stopped.clone()));
+        Some(address)
+    } else {
+        None
+    };
+    let guard = Guard::new(config.outbound.allow_private, sandbox);
+    let client = Client::new(config.outbound.clone(), guard).map_err(|error| StartError::Client(error.to_string()))?;
+    let gateway = Arc::new(Gateway {
+        catalog,
+        runner: Runner {
+            upstreams: Upstreams::new(upstreams(config, sandbox)),
+            finisher: finisher(config, client),
+            settings: config.routing.clone(),
+        },
+        ledger: Ledger::new(store.clone(), sandbox.is_some()),
+        storage: storage.clone(),
+        sandbox: sandbox.is_some(),
+    });
+    aside.push(tokio::spawn(sweep(storage, stopped.clone())));
+    // Last of what can fail: a first key is shown once, so it is made only by a start that succeeds.
+    let first_key = prepare_keys(&store, &config.auth.bootstrap_key).await?;
+    let api = Api::new(gateway, store.clone(), &config.server);
+    let server = axum::serve(listener, api.router()).with_graceful_shutdown(until(stopped));
+    let server = tokio::spawn(server.into_future());
+    let drain = Duration::from_secs(config.server.drain_seconds);
+    Ok(Running { address, sandbox, first_key, api, store, drain, stop, server, aside })
+}
+
+impl Running {
+    /// Stops: readiness goes false, running requests finish within the drain time, the log is flushed.
+    pub async fn stop(self) {
+        self.api.stop();
+        // A watcher that is gone has stopped already.
+        let _ = self.stop.send(true);
+        let served = async {
+            let _ = self.server.await;
+            self.api.drained().await;
+        };
+        if timeout(self.drain, served).await.is_err() {
+            tracing::warn!("stopped with requests still running; their rows will be settled at the next start");
+        }
+        for task in self.aside {
+            task.abort();
+        }
+        self.store.close().await;
+    }
+}
+
+/// The providers that can be used: all of them simulated, or those with a credential or an address of their own.
+pub fn upstreams(config: &Config, sandbox: Option<SocketAddr>) -> Vec<Upstream> {
+    ADAPTERS.iter().filter_map(|adapter| upstream(*adapter, config, sandbox)).collect()
+}
+
+fn upstream(adapter: &'static dyn Adapter, config: &Config, sandbox: Option<SocketAddr>) -> Option<Upstream> {
+    let card = adapter.card();
+    let own = config.provider(card.id);
+    let inside = card.base_url.is_empty();
+    let (base_url, key) = match sandbox {
+        Some(address) if !inside => {
+            (format!("http://{address}/{}", card.id), Secret::new(format!("sandbox-{}", card.id)))
+        }
+        _ => {
+            let usable = inside || !own.api_key.is_empty() || !own.base_url.is_empty();
+            let base_url = if own.base_url.is_empty() { card.base_url.to_owned() } else { own.base_url };
+            usable.then_some((base_url, own.api_key))?
+        }
+    };
+    let base_url = base_url.trim_end_matches('/').to_owned();
+    let destination = Destination { base_url: base_url.clone(), hosts: card.hosts, auth: card.auth, key };
+    Some(Upstream { adapter, site: Site { base_url }, destination })
+}
+
+fn finisher(config: &Config, client: Client) -> Finisher {
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let threads = if config.media.workers == 0 { cores } else { config.media.workers };
+    Finisher {
+        client,
+        workers: Workers::new(threads, config.media.queue),
+        limits: Limits { max_pixels: config.media.max_pixels, ..Limits::default() },
+    }
+}
+
+/// The configured admin key exists, or some admin key does; a first one is made when there is none.
+async fn prepare_keys(store: &Store, bootstrap: &Secret) -> Result<Option<Secret>, StoreError> {
+    let admin = |name: &str| NewKey {
+        account_id: "default".to_owned(),
+        name: Some(name.to_owned()),
+        admin: true,
+        allowed_models: Vec::new(),
+        expires_at: None,
+    };
+    if !bootstrap.is_empty() {
+        store.ensure_key(bootstrap, admin("bootstrap")).await?;
+        return Ok(None);
+    }
+    if store.has_admin_key().await? {
+        return Ok(None);
+    }
+    let (_, secret) = store.create_key(admin("first")).await?;
+    Ok(Some(secret))
+}
+
+/// Rows that a crash left open. On a shared database, only those that no replica can still be working on.
+async fn settle_interrupted(store: &Store, config: &Config) -> Result<(), StoreError> {
+    let shared = config.database.url.starts_with("postgres");
+    let grace = if shared { Duration::from_secs(config.routing.deadline_seconds + 120) } else { Duration::ZERO };
+    let settled = store.settle_interrupted(Timestamp::now().minus(grace)).await?;
+    if settled > 0 {
+        tracing::warn!(settled, "requests that a crash interrupted were closed; their estimates are marked uncertain");
+    }
+    Ok(())
+}
+
+async fn bind(address: &str, setting: &'static str) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|error| StartError::Listen(address.to_owned(), error, setting))
+}
+
+fn local(listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|error| StartError::Listen("a free port".to_owned(), error, "server.listen"))
+}
+
+fn serve_sandbox(sandbox: Sandbox, listener: TcpListener, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        // The simulators outlive the gateway's listener: running requests still need them.
+        let never = async {
+            let _keep = stopped;
+            std::future::pending::<()>().await;
+        };
+        if let Err(error) = sandbox.serve(listener, never).await {
+            tracing::error!(%error, "the sandbox stopped");
+        }
+    })
+}
+
+async fn sweep(storage: Storage, mut stopped: watch::Receiver<bool>) {
+    while timeout(SWEEP, stopped.changed()).await.is_err() {
+        match storage.sweep().await {
+            Ok(0) => {}
+            Ok(deleted) => tracing::debug!(deleted, "expired media deleted"),
+            Err(error) => tracing::warn!(%error, "expired media could not be deleted"),
+        }
+    }
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // A sender that is gone means a stop as well.
+    let _ = stopped.changed().await;
+}

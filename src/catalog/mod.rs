@@ -1,0 +1,89 @@
+//! What exists: canonical models and the routes that serve them. Pure data, read once from TOML.
+
+mod load;
+mod model;
+pub mod price;
+mod route;
+pub mod size_rule;
+
+pub use load::{Problem, load};
+pub use model::{Lifecycle, Modality, Model};
+pub use price::{Charge, Component, Made, Price};
+pub use route::Route;
+pub use size_rule::{SizeChoice, SizeRule};
+
+use crate::base::nearest::nearest;
+use crate::error::{Error, ErrorKind};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// All models and routes.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    models: Vec<Model>,
+    by_name: HashMap<String, usize>,
+    routes: HashMap<String, Vec<Arc<Route>>>,
+    providers: Vec<String>,
+}
+
+/// What a model name means.
+#[derive(Debug, Clone, Copy)]
+pub struct Named<'a> {
+    /// The canonical model.
+    pub model: &'a Model,
+    /// The provider that the name forces, as in `fal/flux.2-max`.
+    pub provider: Option<&'a str>,
+}
+
+impl Catalog {
+    /// Every model, in the order of the files.
+    pub fn models(&self) -> &[Model] {
+        &self.models
+    }
+
+    /// The routes of a model, first choice first.
+    pub fn routes(&self, model: &Model) -> &[Arc<Route>] {
+        self.routes.get(&model.id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every route of one provider: what its simulator serves.
+    pub fn routes_of<'a>(&'a self, provider: &'a str) -> impl Iterator<Item = &'a Arc<Route>> {
+        self.models.iter().flat_map(|model| self.routes(model)).filter(move |route| route.provider == provider)
+    }
+
+    /// The providers that have a catalog file.
+    pub fn providers(&self) -> &[String] {
+        &self.providers
+    }
+
+    /// Finds a model by name, alias or `provider/name`. A miss is told with the nearest name.
+    pub fn find<'a>(&'a self, name: &'a str) -> Result<Named<'a>, Error> {
+        if let Some(model) = self.by_name.get(name) {
+            return Ok(Named { model: &self.models[*model], provider: None });
+        }
+        let forced = name.split_once('/').filter(|(provider, _)| self.providers.iter().any(|known| known == provider));
+        if let Some((provider, rest)) = forced {
+            if let Some(model) = self.by_name.get(rest) {
+                return Ok(Named { model: &self.models[*model], provider: Some(provider) });
+            }
+            // The provider's own id works as well: `fal/fal-ai/flux/schnell`.
+            if let Some(route) = self.routes_of(provider).find(|route| route.upstream == rest)
+                && let Some(model) = self.by_name.get(&route.model)
+            {
+                return Ok(Named { model: &self.models[*model], provider: Some(provider) });
+            }
+        }
+        let sought = forced.map_or(name, |(_, rest)| rest);
+        let mut names: Vec<&str> = self.by_name.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        let shown: String = name.chars().take(120).collect();
+        let message = match nearest(sought, names) {
+            Some(near) => match forced {
+                Some((provider, _)) => format!("Model '{shown}' not found. Did you mean '{provider}/{near}'?"),
+                None => format!("Model '{shown}' not found. Did you mean '{near}'?"),
+            },
+            None => format!("Model '{shown}' not found. GET /v1/models lists them."),
+        };
+        Err(Error { param: Some("model".to_owned()), ..Error::new(ErrorKind::ModelNotFound, message) })
+    }
+}

@@ -1,0 +1,99 @@
+//! A route: one provider's endpoint for one canonical model, with everything that an adapter and the pipeline must
+//! know about it. Facts only; the rows live in `config/catalog/*.toml`.
+
+use super::price::Price;
+use super::size_rule::SizeRule;
+use crate::job::Mode;
+use crate::media::{Format, Size};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// One row `[[route]]`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// The provider's id; filled in from the file.
+    #[serde(skip)]
+    pub provider: String,
+    /// The canonical model.
+    pub model: String,
+    /// The provider's id of the model or endpoint.
+    pub upstream: String,
+    /// What it can do.
+    pub modes: Vec<Mode>,
+    /// Routes of a lower number are tried first.
+    #[serde(default = "usual_priority")]
+    pub priority: u32,
+    /// What sizes it makes.
+    pub size: SizeRule,
+    /// The size it makes when none is asked for.
+    #[serde(default)]
+    pub default_size: Option<Size>,
+    /// The formats it can be asked for. Empty: it takes no format and sends what it likes.
+    #[serde(default)]
+    pub formats: Vec<Format>,
+    /// The format it sends when none is asked for.
+    #[serde(default)]
+    pub default_format: Option<Format>,
+    /// Most pictures in one call.
+    #[serde(default = "one")]
+    pub max_n: u32,
+    /// Longest prompt, in characters.
+    #[serde(default)]
+    pub max_prompt: Option<usize>,
+    /// How this route names parameters, over the file's `[fields]`. An empty name: the provider has no such parameter.
+    #[serde(default)]
+    pub fields: BTreeMap<String, String>,
+    /// Values that are called otherwise there: `values.quality.hd = "high"`.
+    #[serde(default)]
+    pub values: BTreeMap<String, BTreeMap<String, Value>>,
+    /// Parameters that are sent unless the caller says otherwise.
+    #[serde(default)]
+    pub defaults: Map<String, Value>,
+    /// How long a call usually takes.
+    #[serde(default = "usual_seconds")]
+    pub typical_seconds: u32,
+    /// What it costs.
+    #[serde(default)]
+    pub price: Price,
+    /// The last day on which the provider serves it, `YYYY-MM-DD`.
+    #[serde(default)]
+    pub retires: Option<String>,
+    /// How sure the facts are: `documented`, `derived` or `unconfirmed`.
+    #[serde(default)]
+    pub confidence: String,
+}
+
+const fn usual_priority() -> u32 {
+    10
+}
+
+const fn one() -> u32 {
+    1
+}
+
+const fn usual_seconds() -> u32 {
+    20
+}
+
+impl Route {
+    /// The provider's name for a canonical parameter; `None` when it has none.
+    pub fn field<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        match self.fields.get(name).map(String::as_str) {
+            Some("") => None,
+            Some(own) => Some(own),
+            None => Some(name),
+        }
+    }
+
+    /// `provider/upstream`, as answers name what ran.
+    pub fn executed_model(&self) -> String {
+        format!("{}/{}", self.provider, self.upstream)
+    }
+
+    /// Whether the provider no longer serves it on `today` (`YYYY-MM-DD`).
+    pub fn retired(&self, today: &str) -> bool {
+        self.retires.as_deref().is_some_and(|last| last < today)
+    }
+}

@@ -1,0 +1,333 @@
+//! The commands of the program. What a person reads goes to standard output; the log goes to standard error.
+
+use crate::app::{self, Running, StartError};
+use crate::base::{Secret, Timestamp};
+use crate::config::{Config, Problems};
+use crate::sandbox::Sandbox;
+use crate::store::{Cursor, Key, NewKey, Page, Store, StoreError};
+use crate::telemetry;
+use clap::{Parser, Subcommand};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// One gateway in front of every AI image and video provider.
+#[derive(Debug, Parser)]
+#[command(name = "lumenfall", version, about)]
+struct Arguments {
+    /// The configuration file, over the built-in defaults and under the environment.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the gateway (the default).
+    Serve,
+    /// Serve the provider simulators alone.
+    Sandbox {
+        /// Where to listen.
+        #[arg(long, default_value = "127.0.0.1:9090")]
+        listen: SocketAddr,
+    },
+    /// Create, list, rotate and revoke API keys.
+    Keys {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// Check configuration and catalog; tell what is enabled, and why not.
+    Check,
+    /// List the models and their routes.
+    Models,
+    /// Bring the database up to date and exit.
+    Migrate,
+    /// Ask the gateway that runs with this configuration whether it is alive.
+    Health,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyCommand {
+    /// Make a key and print it. It is shown this once.
+    Create {
+        /// A name to know it by.
+        #[arg(long)]
+        name: Option<String>,
+        /// The account that pays.
+        #[arg(long, default_value = "default")]
+        account: String,
+        /// May manage keys and see every account.
+        #[arg(long)]
+        admin: bool,
+        /// Models that it may use, as patterns; every model when none is given.
+        #[arg(long = "allow-model", value_name = "PATTERN")]
+        allowed_models: Vec<String>,
+    },
+    /// List keys, newest first.
+    List,
+    /// Give a key a new secret and print it.
+    Rotate {
+        /// The key's id.
+        id: String,
+        /// Seconds for which the old secret still works.
+        #[arg(long, default_value_t = 0)]
+        grace_seconds: u64,
+    },
+    /// Revoke a key, at once.
+    Revoke {
+        /// The key's id.
+        id: String,
+    },
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Configuration(#[from] Problems),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Said(String),
+}
+
+/// Runs the program.
+pub async fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no failures; clap knows where each belongs.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let environment = environment.into_iter().collect();
+    match dispatch(arguments, &environment).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = writeln!(io::stderr().lock(), "lumenfall: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn dispatch(arguments: Arguments, environment: &BTreeMap<String, String>) -> Result<(), Failure> {
+    let load = || Config::load(arguments.config.as_deref(), environment);
+    match arguments.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve(&load()?).await,
+        Command::Sandbox { listen } => serve_sandbox(listen).await,
+        Command::Keys { command } => manage_keys(command, &load()?).await,
+        Command::Check => check(&load()?),
+        Command::Models => list_models(&load()?),
+        Command::Migrate => {
+            let store = Store::open(&load()?.database).await?;
+            store.close().await;
+            say("The database is up to date.")
+        }
+        Command::Health => ask_health(load()?.server.listen).await,
+    }
+}
+
+fn say(text: impl AsRef<str>) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_ref().as_bytes())?;
+    out.write_all(b"\n")?;
+    Ok(out.flush()?)
+}
+
+async fn serve(config: &Config) -> Result<(), Failure> {
+    telemetry::start(&config.log);
+    let running = app::start(config).await?;
+    tracing::info!(address = %running.address, version = env!("CARGO_PKG_VERSION"), "serving");
+    if let Some(sandbox) = running.sandbox {
+        tracing::warn!(
+            address = %sandbox,
+            "SANDBOX: no provider is configured, so simulators answer for all of them; nothing is real and nothing \
+             costs money"
+        );
+    }
+    greet(&running)?;
+    wait_for_signal().await?;
+    tracing::info!("stopping: running requests finish first");
+    running.stop().await;
+    Ok(())
+}
+
+/// The first key with everything needed to use it, once.
+fn greet(running: &Running) -> Result<(), Failure> {
+    let Some(key) = &running.first_key else { return Ok(()) };
+    let key = key.expose();
+    let address = running.address;
+    say(format!(
+        r#"
+This is the first start. Here is an admin key; it is shown this once:
+
+  {key}
+
+Try it:
+
+  curl -s http://{address}/openai/v1/images/generations \
+    -H "Authorization: Bearer {key}" -H "Content-Type: application/json" \
+    -d '{{"model": "gpt-image-2", "prompt": "a lighthouse at dusk", "size": "16:9", "output_format": "webp"}}'
+
+Or with the OpenAI SDK:
+
+  from openai import OpenAI
+  client = OpenAI(base_url="http://{address}/openai/v1", api_key="{key}")
+  print(client.images.generate(model="flux.1-schnell", prompt="a lighthouse at dusk").data[0].url)
+"#
+    ))
+}
+
+async fn wait_for_signal() -> Result<(), Failure> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+    }
+    Ok(())
+}
+
+async fn serve_sandbox(listen: SocketAddr) -> Result<(), Failure> {
+    let catalog = Arc::new(app::embedded_catalog()?);
+    let listener = TcpListener::bind(listen).await?;
+    let address = listener.local_addr()?;
+    say(format!("Simulators on http://{address}/<provider>, for example http://{address}/openai."))?;
+    let stopped = async {
+        let _ = wait_for_signal().await;
+    };
+    Ok(Sandbox::new(catalog).serve(listener, stopped).await?)
+}
+
+async fn manage_keys(command: KeyCommand, config: &Config) -> Result<(), Failure> {
+    let store = Store::open(&config.database).await?;
+    let done = run_key_command(command, &store).await;
+    store.close().await;
+    done
+}
+
+async fn run_key_command(command: KeyCommand, store: &Store) -> Result<(), Failure> {
+    let unknown = |id: &str| Failure::Said(format!("there is no active key '{id}'"));
+    match command {
+        KeyCommand::Create { name, account, admin, allowed_models } => {
+            let new = NewKey { account_id: account, name, admin, allowed_models, expires_at: None };
+            let (key, secret) = store.create_key(new).await?;
+            say_secret(&key, &secret)
+        }
+        KeyCommand::List => list_keys(store).await,
+        KeyCommand::Rotate { id, grace_seconds } => {
+            let grace = Duration::from_secs(grace_seconds);
+            let rotated = store.rotate_key(&id, None, grace, Timestamp::now()).await?;
+            let (key, secret) = rotated.ok_or_else(|| unknown(&id))?;
+            say_secret(&key, &secret)
+        }
+        KeyCommand::Revoke { id } => {
+            let known = store.revoke_key(&id, None, Timestamp::now()).await?;
+            if known { say(format!("Key {id} is revoked.")) } else { Err(unknown(&id)) }
+        }
+    }
+}
+
+fn say_secret(key: &Key, secret: &Secret) -> Result<(), Failure> {
+    let kind = if key.admin { "Admin key" } else { "Key" };
+    say(format!("{kind} {} of account {}; it is shown this once:\n\n{}", key.id, key.account_id, secret.expose()))
+}
+
+async fn list_keys(store: &Store) -> Result<(), Failure> {
+    say(format!("{:<28} {:<9} {:<6} {:<12} {:<25} NAME", "ID", "STATUS", "ADMIN", "ACCOUNT", "CREATED"))?;
+    let mut cursor = Cursor::Start;
+    while let Some(listed) = store.keys(None, None, &Page { limit: 100, cursor }).await? {
+        for key in &listed.keys {
+            let status = if key.revoked_at.is_some() { "revoked" } else { "active" };
+            let (admin, name) = (if key.admin { "yes" } else { "no" }, key.name.as_deref().unwrap_or("-"));
+            let (account, created) = (&key.account_id, key.created_at.rfc3339());
+            say(format!("{:<28} {status:<9} {admin:<6} {account:<12} {created:<25} {name}", key.id))?;
+        }
+        match listed.keys.last().filter(|_| listed.has_older) {
+            Some(last) => cursor = Cursor::After(last.id.clone()),
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+fn check(config: &Config) -> Result<(), Failure> {
+    let catalog = app::embedded_catalog()?;
+    let simulated = config.simulated();
+    say("Configuration and catalog are sound.")?;
+    say(format!("Sandbox: {}", if simulated { "on, simulators answer for every provider" } else { "off" }))?;
+    for adapter in crate::providers::ADAPTERS {
+        let card = adapter.card();
+        let routes = catalog.routes_of(card.id).count();
+        let own = config.provider(card.id);
+        let state = if card.base_url.is_empty() {
+            "enabled (built in)".to_owned()
+        } else if simulated {
+            "simulated".to_owned()
+        } else if !own.api_key.is_empty() || !own.base_url.is_empty() {
+            "enabled".to_owned()
+        } else {
+            format!("off: neither {} nor providers.{}.api_key is set", card.key_env, card.id)
+        };
+        say(format!("{:<12} {routes:>4} routes  {state}", card.id))?;
+    }
+    Ok(())
+}
+
+fn list_models(config: &Config) -> Result<(), Failure> {
+    let catalog = app::embedded_catalog()?;
+    let now = Timestamp::now().rfc3339();
+    let today = &now[..10];
+    say(format!("{:<28} {:<11} {:<14} ROUTES", "MODEL", "STATUS", "FROM"))?;
+    for model in catalog.models() {
+        let routes = catalog.routes(model);
+        let price = routes.iter().filter_map(|route| route.price.starting()).min();
+        let price = price.map_or_else(|| "-".to_owned(), |usd| usd.to_string());
+        let usable =
+            |id: &str| config.simulated() || app::upstreams(config, None).iter().any(|u| u.adapter.card().id == id);
+        let shown: Vec<String> = routes
+            .iter()
+            .map(|route| format!("{}{}", route.provider, if usable(&route.provider) { "" } else { " (off)" }))
+            .collect();
+        let status = format!("{:?}", model.status_on(today)).to_lowercase();
+        say(format!("{:<28} {status:<11} {price:<14} {}", model.id, shown.join(", ")))?;
+    }
+    Ok(())
+}
+
+/// For the container's health check: no shell and no curl there.
+async fn ask_health(listen: SocketAddr) -> Result<(), Failure> {
+    let mut address = listen;
+    if address.ip().is_unspecified() {
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    let asked = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(b"GET /healthz HTTP/1.0\r\nhost: localhost\r\n\r\n").await?;
+        let mut answer = Vec::new();
+        stream.take(4096).read_to_end(&mut answer).await?;
+        Ok::<_, io::Error>(answer)
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(3), asked).await;
+    match answer {
+        Ok(Ok(answer)) if answer.starts_with(b"HTTP/1.") && answer[9..].starts_with(b"200") => say("alive"),
+        Ok(Ok(_)) => Err(Failure::Said(format!("the gateway on {address} is not well"))),
+        Ok(Err(error)) => Err(Failure::Said(format!("no gateway answers on {address}: {error}"))),
+        Err(_) => Err(Failure::Said(format!("the gateway on {address} does not answer in time"))),
+    }
+}

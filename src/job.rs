@@ -1,0 +1,171 @@
+//! The nouns of the domain: what is to be made, how one route is asked for it, and what came back.
+
+use crate::media::{Format, SizeAsk};
+use bytes::Bytes;
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::fmt;
+
+/// What a call of a model does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// A prompt to pictures.
+    TextToImage,
+    /// Pictures and a prompt to pictures.
+    ImageEdit,
+    /// A picture to a larger one.
+    Upscale,
+    /// A prompt to a video.
+    TextToVideo,
+    /// A picture (and a prompt) to a video.
+    ImageToVideo,
+    /// A video (and a prompt) to a video.
+    VideoToVideo,
+}
+
+impl Mode {
+    /// As the public API spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TextToImage => "text-to-image",
+            Self::ImageEdit => "image-edit",
+            Self::Upscale => "upscale",
+            Self::TextToVideo => "text-to-video",
+            Self::ImageToVideo => "image-to-video",
+            Self::VideoToVideo => "video-to-video",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How the caller wants pictures handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResponseForm {
+    /// A link to our media endpoint.
+    #[default]
+    Url,
+    /// Base64 in the answer.
+    B64Json,
+}
+
+/// A legal request for pictures: every value is in range. Only on the way here is a 400 born.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageJob {
+    /// The model as the caller wrote it: a name, an alias, or `provider/model`.
+    pub model: String,
+    /// What the call does.
+    pub mode: Mode,
+    /// The prompt, not empty.
+    pub prompt: String,
+    /// 1 to 10 pictures.
+    pub n: u32,
+    /// Shape and scale.
+    pub size: SizeAsk,
+    /// Link or base64.
+    pub form: ResponseForm,
+    /// The format of the files; the route's own when unsaid.
+    pub format: Option<Format>,
+    /// Quality of a lossy format, 0 to 100.
+    pub compression: Option<u8>,
+    /// The caller's end user, for the log.
+    pub user: Option<String>,
+    /// Everything else, passed through: `quality`, `seed`, `style`, and what only one provider knows.
+    pub extra: Map<String, Value>,
+}
+
+/// What one upstream call is asked to make: only what its route can do, in the provider's own words.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Brief {
+    /// The provider's id of the model.
+    pub model: String,
+    /// What the call does.
+    pub mode: Mode,
+    /// Pictures wanted from this one call.
+    pub n: u32,
+    /// The format asked for, when the route lets us choose.
+    pub format: Option<Format>,
+    /// Every parameter under the provider's name for it, the prompt, count, size and format included.
+    pub input: Map<String, Value>,
+}
+
+/// One thing a provider made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Output {
+    /// Where its bytes are.
+    pub source: Source,
+    /// The prompt as the provider rewrote it.
+    pub revised_prompt: Option<String>,
+}
+
+/// Where the bytes of an output are.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Source {
+    /// To be fetched, through the guard.
+    Link(String),
+    /// Base64 text: a slice of the reply's own buffer.
+    Base64(Bytes),
+    /// The file itself.
+    Bytes(Bytes),
+}
+
+/// What a provider said about the bill of one call. Every field may be missing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Usage {
+    /// Money, in USD, as the provider reports it.
+    pub cost: Option<Decimal>,
+    /// Units in the provider's own measure, to be multiplied by the route's unit price.
+    pub units: Option<Decimal>,
+    /// Tokens by kind.
+    pub tokens: Option<Tokens>,
+}
+
+/// Token counts of an image call.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    /// Text tokens read, cached ones included.
+    pub text_in: u64,
+    /// Image tokens read, cached ones included.
+    pub image_in: u64,
+    /// Of `text_in`, those read from a cache.
+    pub cached_text_in: u64,
+    /// Of `image_in`, those read from a cache.
+    pub cached_image_in: u64,
+    /// Text tokens written.
+    pub text_out: u64,
+    /// Image tokens written.
+    pub image_out: u64,
+}
+
+impl Usage {
+    /// Both bills together: for several calls that serve one request.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        let sum = |a: Option<Decimal>, b: Option<Decimal>| match (a, b) {
+            (Some(a), Some(b)) => Some(a + b),
+            (one, None) | (None, one) => one,
+        };
+        Self {
+            cost: sum(self.cost, other.cost),
+            units: sum(self.units, other.units),
+            tokens: match (self.tokens, other.tokens) {
+                (Some(a), Some(b)) => Some(Tokens {
+                    text_in: a.text_in + b.text_in,
+                    image_in: a.image_in + b.image_in,
+                    cached_text_in: a.cached_text_in + b.cached_text_in,
+                    cached_image_in: a.cached_image_in + b.cached_image_in,
+                    text_out: a.text_out + b.text_out,
+                    image_out: a.image_out + b.image_out,
+                }),
+                (one, None) | (None, one) => one,
+            },
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Lumenfall: one gateway in front of every AI image provider, with the OpenAI API as its face.
+//!
+//! The floors, top to bottom; a room may look down, never up (`tests/house.rs` keeps it so):
+//!
+//! | room | what it is |
+//! |---|---|
+//! | [`cli`] | the commands of the program |
+//! | [`app`], [`config`] | the one place that wires, and what it wires from |
+//! | [`api`], [`sandbox`] | the HTTP face; the providers' simulators |
+//! | [`pipeline`] | the story of a request: plan, fit, drive, fail over, finish, account |
+//! | [`providers`] | translators, one file each; pure |
+//! | [`store`], [`catalog`], [`outbound`] | the log and the keys; what exists; the door to the world |
+//! | [`job`], [`media`], [`fault`], [`error`] | nouns of the domain; pictures; what goes wrong |
+//! | [`base`], [`telemetry`] | time, ids, money, secrets; the program's log |
+//!
+//! A request becomes, in this order: `JsonObject` → [`job::ImageJob`] → [`pipeline::Plan`] → [`job::Brief`] →
+//! [`outbound::Call`] / [`outbound::Reply`] / [`providers::Turn`] → [`job::Output`] → [`pipeline::Finished`] →
+//! [`pipeline::Delivery`] → bytes, and one [`store::Record`]. `ARCHITECTURE.md` walks it with file names.
+
+pub mod api;
+pub mod app;
+pub mod base;
+pub mod catalog;
+pub mod cli;
+pub mod config;
+pub mod error;
+pub mod fault;
+pub mod job;
+pub mod media;
+pub mod outbound;
+pub mod pipeline;
+pub mod providers;
+pub mod sandbox;
+pub mod store;
+pub mod telemetry;

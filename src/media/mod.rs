@@ -1,0 +1,28 @@
+//! Pictures: what they are, whether they are sound, and how one becomes another. No network, no provider.
+
+mod bitmap;
+mod colour;
+mod decode;
+pub mod draw;
+mod draw_font;
+mod encode;
+pub mod format;
+mod gif;
+pub mod inspect;
+#[cfg(feature = "native-codecs")]
+mod jpeg_native;
+pub mod picture;
+#[cfg(test)]
+mod samples;
+pub mod size;
+pub mod storage;
+pub mod transcode;
+pub mod workers;
+
+pub use draw::{draw, draw_black};
+pub use format::Format;
+pub use inspect::{Facts, Flaw, Limits, inspect, inspect_base64, sniff};
+pub use picture::Picture;
+pub use size::{Ratio, Size, SizeAsk, Tier};
+pub use transcode::{Recipe, Transcoded, transcode};
+pub use workers::Workers;

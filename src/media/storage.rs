@@ -1,0 +1,126 @@
+//! Finished media that callers fetch by link: a directory now, a bucket by configuration. A name holds the time it was
+//! made and 120 random bits, so that a link cannot be guessed and its age needs no lookup.
+
+use super::Format;
+use crate::base::{Timestamp, id};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where finished media live, and for how long.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    objects: Arc<dyn ObjectStore>,
+    lifetime: Duration,
+}
+
+/// Media could not be stored or read.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The configured place is not one we know or can make.
+    #[error("media.storage '{0}': {1}")]
+    Place(String, String),
+    /// Reading or writing failed.
+    #[error("media storage: {0}")]
+    Io(#[from] object_store::Error),
+}
+
+/// A stored file.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// The media type, by the name's extension.
+    pub mime: &'static str,
+}
+
+impl Storage {
+    /// Opens `file:///absolute/dir` or `file://relative/dir`, making the directory.
+    pub fn open(place: &str, lifetime: Duration) -> Result<Self, StorageError> {
+        let wrong = |why: String| StorageError::Place(place.to_owned(), why);
+        let directory = place
+            .strip_prefix("file://")
+            .filter(|directory| !directory.is_empty())
+            .ok_or_else(|| wrong("it should be file:///var/lib/lumenfall/media or the like".to_owned()))?;
+        std::fs::create_dir_all(directory).map_err(|error| wrong(error.to_string()))?;
+        let objects = LocalFileSystem::new_with_prefix(directory).map_err(|error| wrong(error.to_string()))?;
+        Ok(Self { objects: Arc::new(objects), lifetime })
+    }
+
+    /// How long a link lives.
+    pub fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
+    /// Stores a file and returns its name, `<id>.<extension>`.
+    pub async fn put(&self, bytes: Bytes, format: Format) -> Result<String, StorageError> {
+        let name = format!("{}.{}", id::fresh(Timestamp::now()), format.extension());
+        self.objects.put(&Path::from(name.as_str()), PutPayload::from_bytes(bytes)).await?;
+        Ok(name)
+    }
+
+    /// Reads a file. `None` when there is none of that name, or it is past its time.
+    pub async fn get(&self, name: &str) -> Result<Option<Stored>, StorageError> {
+        let Some((id, extension)) = name.split_once('.') else { return Ok(None) };
+        let (Some(made), Some(format)) = (id::made_at(id), Format::parse(extension)) else { return Ok(None) };
+        if made.plus(self.lifetime) < Timestamp::now() {
+            return Ok(None);
+        }
+        match self.objects.get(&Path::from(name)).await {
+            Ok(found) => Ok(Some(Stored { bytes: found.bytes().await?, mime: format.mime() })),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes what is past its time; returns how many.
+    pub async fn sweep(&self) -> Result<usize, StorageError> {
+        let now = Timestamp::now();
+        let mut listed = self.objects.list(None);
+        let mut gone = 0;
+        while let Some(meta) = listed.try_next().await? {
+            let name = meta.location.as_ref();
+            let made = name.split_once('.').and_then(|(id, _)| id::made_at(id));
+            if made.is_some_and(|made| made.plus(self.lifetime) < now) {
+                self.objects.delete(&meta.location).await?;
+                gone += 1;
+            }
+        }
+        Ok(gone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn keeps_files_for_their_time_and_no_longer() {
+        let place = tempfile::tempdir().unwrap();
+        let url = format!("file://{}", place.path().join("deep/media").display());
+        let storage = Storage::open(&url, Duration::from_hours(1)).unwrap();
+        let name = storage.put(Bytes::from_static(b"picture"), Format::Png).await.unwrap();
+        let found = storage.get(&name).await.unwrap().unwrap();
+        assert_eq!((found.bytes.as_ref(), found.mime), (b"picture".as_slice(), "image/png"));
+
+        let old = format!("{}.png", id::fresh(Timestamp::now().minus(Duration::from_secs(3601))));
+        storage.objects.put(&Path::from(old.as_str()), PutPayload::from_static(b"old")).await.unwrap();
+        assert!(storage.get(&old).await.unwrap().is_none(), "expired before it is swept");
+        assert_eq!(storage.sweep().await.unwrap(), 1);
+        assert!(storage.get(&name).await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn strange_names_are_not_found() {
+        let place = tempfile::tempdir().unwrap();
+        let storage = Storage::open(&format!("file://{}", place.path().display()), Duration::from_secs(1)).unwrap();
+        for name in ["", "x", "../../etc/passwd", "a.png", "0000000000000000000000000000.exe", "%2e%2e/x.png"] {
+            assert!(storage.get(name).await.unwrap().is_none(), "{name}");
+        }
+        assert!(Storage::open("ftp://x", Duration::ZERO).is_err());
+    }
+}

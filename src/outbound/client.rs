@@ -1,0 +1,240 @@
+//! The one HTTP client: sends calls to providers with their key, and downloads result files without one. Sizes, times
+//! and addresses are bounded here; nothing is retried here.
+
+use super::Settings;
+use super::auth::AuthScheme;
+use super::call::{Call, Content, Leg, Part, Payload, Reply};
+use super::guard::Guard;
+use crate::base::{Secret, Timestamp};
+use crate::fault::{Accepted, Fault, FaultKind};
+use bytes::{Bytes, BytesMut};
+use reqwest::{Method, Response, Url, header};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// Where a provider's calls may go, and the key that goes with them.
+#[derive(Debug, Clone)]
+pub struct Destination {
+    /// The provider's base address.
+    pub base_url: String,
+    /// Domains, besides the base address's host, that may see the key or serve results; subdomains included.
+    pub hosts: &'static [&'static str],
+    /// How the key is shown.
+    pub auth: AuthScheme,
+    /// The key.
+    pub key: Secret,
+}
+
+impl Destination {
+    /// Whether `url` is on the base address's origin or on one of the provider's domains.
+    pub fn covers(&self, url: &Url) -> bool {
+        let same_origin = Url::parse(&self.base_url).is_ok_and(|base| base.origin() == url.origin());
+        let host = url.host_str().unwrap_or_default();
+        let listed =
+            |domain: &&str| host == *domain || host.strip_suffix(domain).is_some_and(|front| front.ends_with('.'));
+        same_origin || (url.scheme() == "https" && self.hosts.iter().any(listed))
+    }
+}
+
+/// The client. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    guard: Guard,
+    settings: Arc<Settings>,
+}
+
+impl Client {
+    /// Builds the client. Fails when TLS cannot be set up.
+    pub fn new(settings: Settings, guard: Guard) -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            .use_preconfigured_tls(tls())
+            .dns_resolver(Arc::new(guard))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(Duration::from_secs(settings.connect_timeout_seconds))
+            .pool_idle_timeout(Duration::from_mins(1))
+            .user_agent(concat!("lumenfall/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self { http, guard, settings: Arc::new(settings) })
+    }
+
+    /// Sends one call. The key goes along only to the provider's own hosts.
+    pub async fn send(&self, call: &Call, to: &Destination, deadline: Instant) -> Result<Reply, Fault> {
+        let url = self.address(&call.url)?;
+        if !to.covers(&url) {
+            let host = url.host_str().unwrap_or_default();
+            return Err(Fault::new(FaultKind::Malformed, format!("the provider sent us to the foreign host '{host}'")));
+        }
+        let method = Method::from_bytes(call.verb.as_str().as_bytes()).unwrap_or(Method::GET);
+        let mut request = self.http.request(method, url);
+        for (name, value) in &call.headers {
+            request = request.header(name, value);
+        }
+        if let Some((name, value)) = to.auth.header(&to.key) {
+            request = request.header(name, value);
+        }
+        request = match &call.payload {
+            Payload::Empty => request,
+            Payload::Json(body) => request.header(header::CONTENT_TYPE, "application/json").body(body.to_string()),
+            Payload::Form(parts) => request.multipart(form(parts)?),
+        };
+        let exchange = async {
+            #[expect(clippy::disallowed_methods, reason = "this is the place that sends")]
+            let response = request.send().await?;
+            receive(response, self.settings.max_reply_bytes).await
+        };
+        match timeout_at(deadline, exchange).await {
+            Ok(Ok(Received::Whole(status, headers, body))) => Ok(Reply::new(status, headers, body, Timestamp::now())),
+            Ok(Ok(Received::TooLarge(limit))) => {
+                let text = format!("the provider's answer is larger than {limit} bytes");
+                Err(Fault::new(FaultKind::Malformed, text).accepted(maybe(call.leg)))
+            }
+            Ok(Err(error)) => Err(broken(&error, call.leg)),
+            Err(_) => {
+                Err(Fault::new(FaultKind::Timeout, "the provider did not answer in time").accepted(maybe(call.leg)))
+            }
+        }
+    }
+
+    /// Downloads a result file: no key, guarded, within the size cap, redirects followed by hand and checked again.
+    pub async fn download(&self, link: &str, from: &Destination, deadline: Instant) -> Result<Bytes, Fault> {
+        let mut url = self.address(link)?;
+        for _ in 0..4 {
+            if !from.covers(&url) {
+                let host = url.host_str().unwrap_or_default();
+                let text = format!("the result is on the foreign host '{host}'");
+                return Err(Fault::new(FaultKind::Malformed, text));
+            }
+            let exchange = async {
+                #[expect(clippy::disallowed_methods, reason = "this is the place that sends")]
+                let response = self.http.get(url.clone()).send().await?;
+                if response.status().is_redirection() {
+                    return Ok(Fetched::Elsewhere(response));
+                }
+                receive(response, self.settings.max_file_bytes).await.map(Fetched::Here)
+            };
+            match timeout_at(deadline, exchange).await {
+                Ok(Ok(Fetched::Here(Received::Whole(200, _, body)))) => return Ok(body),
+                Ok(Ok(Fetched::Here(Received::Whole(status, ..)))) => {
+                    let text = format!("the result link answered {status}");
+                    return Err(Fault::new(FaultKind::Unavailable, text).status(status));
+                }
+                Ok(Ok(Fetched::Here(Received::TooLarge(limit)))) => {
+                    return Err(Fault::new(FaultKind::Malformed, format!("the result is larger than {limit} bytes")));
+                }
+                Ok(Ok(Fetched::Elsewhere(response))) => {
+                    let next = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+                    let next = next.and_then(|next| url.join(next).ok());
+                    let next = next.ok_or_else(|| Fault::new(FaultKind::Malformed, "the result link leads nowhere"))?;
+                    url = self.address(next.as_str())?;
+                }
+                Ok(Err(error)) => return Err(broken(&error, Leg::Fetch)),
+                Err(_) => return Err(Fault::new(FaultKind::Timeout, "the result did not arrive in time")),
+            }
+        }
+        Err(Fault::new(FaultKind::Malformed, "the result link redirects too often"))
+    }
+
+    fn address(&self, text: &str) -> Result<Url, Fault> {
+        let url =
+            Url::parse(text).map_err(|_| Fault::new(FaultKind::Malformed, "the provider's link is no address"))?;
+        self.guard.check(&url).map_err(|blocked| Fault::new(FaultKind::Malformed, blocked.to_string()))?;
+        Ok(url)
+    }
+}
+
+enum Received {
+    Whole(u16, Vec<(String, String)>, Bytes),
+    TooLarge(usize),
+}
+
+enum Fetched {
+    Here(Received),
+    Elsewhere(Response),
+}
+
+/// Reads a body up to the cap, into one buffer.
+async fn receive(mut response: Response, cap: usize) -> Result<Received, reqwest::Error> {
+    let status = response.status().as_u16();
+    let text = |value: &header::HeaderValue| value.to_str().unwrap_or_default().to_owned();
+    let headers = response.headers().iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
+    let announced = usize::try_from(response.content_length().unwrap_or(0)).unwrap_or(usize::MAX);
+    if announced > cap {
+        return Ok(Received::TooLarge(cap));
+    }
+    let mut body = BytesMut::with_capacity(announced);
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > cap {
+            return Ok(Received::TooLarge(cap));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Received::Whole(status, headers, body.freeze()))
+}
+
+/// A broken exchange. Without a connection nothing was bought; after one, nobody knows.
+fn broken(error: &reqwest::Error, leg: Leg) -> Fault {
+    if error.is_connect() {
+        return Fault::new(FaultKind::Unavailable, "the provider cannot be reached");
+    }
+    let text = if error.is_timeout() { "the provider did not answer in time" } else { "the connection broke" };
+    let kind = if error.is_timeout() { FaultKind::Timeout } else { FaultKind::Unavailable };
+    Fault::new(kind, text).accepted(maybe(leg))
+}
+
+/// Only a submit can buy.
+const fn maybe(leg: Leg) -> Accepted {
+    match leg {
+        Leg::Submit => Accepted::Maybe,
+        Leg::Poll | Leg::Fetch | Leg::Cancel => Accepted::No,
+    }
+}
+
+fn form(parts: &[Part]) -> Result<reqwest::multipart::Form, Fault> {
+    parts.iter().try_fold(reqwest::multipart::Form::new(), |form, part| match &part.content {
+        Content::Text(text) => Ok(form.text(part.name.clone(), text.clone())),
+        Content::File { name, mime, bytes } => {
+            let length = bytes.len() as u64;
+            let file = reqwest::multipart::Part::stream_with_length(bytes.clone(), length)
+                .file_name(name.clone())
+                .mime_str(mime)
+                .map_err(|_| Fault::new(FaultKind::BadRequest, format!("'{mime}' is not a media type")))?;
+            Ok(form.part(part.name.clone(), file))
+        }
+    })
+}
+
+/// TLS with the machine's certificates and, for machines without any, Mozilla's.
+fn tls() -> rustls::ClientConfig {
+    let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    #[expect(clippy::expect_used, reason = "the default versions are always among those that ring offers")]
+    let builder = builder.expect("ring offers the default protocol versions");
+    builder.with_root_certificates(roots).with_no_client_auth()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_goes_only_to_the_providers_own_hosts() {
+        let to = Destination {
+            base_url: "https://queue.fal.run".into(),
+            hosts: &["fal.run", "fal.media"],
+            auth: AuthScheme::Word("Key"),
+            key: Secret::new("k"),
+        };
+        let covers = |address: &str| to.covers(&Url::parse(address).unwrap());
+        assert!(covers("https://queue.fal.run/fal-ai/flux/requests/1"));
+        assert!(covers("https://v3.fal.media/files/1.png"));
+        assert!(!covers("https://fal.run.evil.example/"));
+        assert!(!covers("https://evilfal.run/"));
+        assert!(!covers("http://v3.fal.media/files/1.png"));
+        assert!(!covers("https://queue.fal.run:8443.evil.example/"));
+    }
+}

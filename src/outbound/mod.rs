@@ -1,0 +1,27 @@
+//! The door to the world: the one place that sends, and the guard in front of it.
+
+pub mod auth;
+pub mod call;
+pub mod client;
+pub mod guard;
+
+pub use auth::AuthScheme;
+pub use call::{Call, Content, Leg, Part, Payload, Reply, Verb};
+pub use client::{Client, Destination};
+pub use guard::Guard;
+
+use serde::Deserialize;
+
+/// How we reach providers.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Lets provider addresses and result links be private ones. Callers' links never profit from it.
+    pub allow_private: bool,
+    /// Seconds to wait for a connection.
+    pub connect_timeout_seconds: u64,
+    /// Largest answer of a provider, in bytes.
+    pub max_reply_bytes: usize,
+    /// Largest result file, in bytes.
+    pub max_file_bytes: usize,
+}

@@ -1,0 +1,258 @@
+//! A job meets a route: what the route is asked for (the brief), what we still owe (the debts), and what was changed
+//! or dropped on the way (the adjustments). Pure.
+
+use crate::catalog::{Route, SizeChoice};
+use crate::job::{Brief, ImageJob};
+use crate::media::{Format, Size};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// Something that the caller asked for and did not get exactly so.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Adjustment {
+    /// The parameter, by its public name.
+    pub param: String,
+    /// What was asked for.
+    pub requested: Value,
+    /// What it became; `null` when it was dropped.
+    pub used: Value,
+    /// Why, for people.
+    pub reason: String,
+}
+
+impl Adjustment {
+    /// What a conversion of ours lost.
+    pub fn of_conversion(note: &str) -> Self {
+        let param = "output_format".to_owned();
+        Self { param, requested: Value::Null, used: Value::Null, reason: note.to_owned() }
+    }
+}
+
+/// What is owed to the caller after the provider has answered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Debts {
+    /// The format to hand over; whatever came when `None`.
+    pub format: Option<Format>,
+    /// The quality to encode with, when we encode.
+    pub quality: Option<u8>,
+    /// Encode anew even when the format is right: the provider could not apply the quality.
+    pub recompress: bool,
+}
+
+/// A job cut to a route.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fit {
+    /// What the provider is asked for, for one picture or more; see [`Fit::brief`].
+    input: Map<String, Value>,
+    format: Option<Format>,
+    /// What we owe.
+    pub debts: Debts,
+    /// What differs from the wish.
+    pub adjustments: Vec<Adjustment>,
+    /// The pixels to expect, for the estimate.
+    pub expect: Size,
+}
+
+/// Why a route cannot do a job at all. The plan skips it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Misfit(pub(super) String);
+
+/// Cuts a job to a route.
+pub(super) fn fit(job: &ImageJob, route: &Route) -> Result<Fit, Misfit> {
+    if !route.modes.contains(&job.mode) {
+        return Err(Misfit(format!("it does not support {}", job.mode)));
+    }
+    let length = job.prompt.chars().count();
+    if let Some(max) = route.max_prompt.filter(|max| length > *max) {
+        return Err(Misfit(format!("its prompts have at most {max} characters, this one has {length}")));
+    }
+    let mut adjustments = Vec::new();
+    let mut input = route.defaults.clone();
+    put(&mut input, route, "prompt", json!(job.prompt));
+    let size = route.size.choose(&job.size);
+    if size.adjusted {
+        adjustments.push(size_adjustment(job, &size));
+    }
+    let expect = size.expect.or(route.default_size).unwrap_or(Size::new(1024, 1024));
+    input.extend(size.params);
+    let (format, debts) = settle_format(job, route, &mut input, &mut adjustments);
+    pass_through(job, route, &mut input, &mut adjustments);
+    Ok(Fit { input, format, debts, adjustments, expect })
+}
+
+impl Fit {
+    /// The brief for one call that makes `n` pictures.
+    pub fn brief(&self, job: &ImageJob, route: &Route, n: u32) -> Brief {
+        let mut input = self.input.clone();
+        if route.max_n > 1 {
+            put(&mut input, route, "n", json!(n));
+        }
+        Brief { model: route.upstream.clone(), mode: job.mode, n, format: self.format, input }
+    }
+}
+
+/// Sets a parameter under the provider's name for it; says whether the provider has one.
+fn put(input: &mut Map<String, Value>, route: &Route, name: &str, value: Value) -> bool {
+    let Some(field) = route.field(name) else { return false };
+    let called = value.as_str().and_then(|text| route.values.get(name)?.get(text)).cloned();
+    input.insert(field.to_owned(), called.unwrap_or(value));
+    true
+}
+
+fn size_adjustment(job: &ImageJob, size: &SizeChoice) -> Adjustment {
+    Adjustment {
+        param: "size".to_owned(),
+        requested: json!(job.size.to_string()),
+        used: json!(size.told),
+        reason: match size.told {
+            Some(_) => "the nearest size that this route makes".to_owned(),
+            None => "this route has no control over size".to_owned(),
+        },
+    }
+}
+
+/// Chooses what to ask for and what to make ourselves. Native first: the bytes then stay untouched, provenance and all.
+fn settle_format(
+    job: &ImageJob,
+    route: &Route,
+    input: &mut Map<String, Value>,
+    adjustments: &mut Vec<Adjustment>,
+) -> (Option<Format>, Debts) {
+    let offered = |format: Format| route.formats.contains(&format);
+    let native = job.format.filter(|format| offered(*format));
+    let mut debts = Debts { format: job.format, quality: job.compression, recompress: false };
+    let mut asked = match (job.format, native) {
+        (_, Some(native)) => Some(native),
+        // To be converted by us: from lossless, so that nothing is lost twice.
+        (Some(_), None) if offered(Format::Png) => Some(Format::Png),
+        _ => None,
+    };
+    if let Some(quality) = job.compression {
+        let target = job.format.or(route.default_format);
+        match target {
+            Some(format) if format.lossy() => {
+                let natively = native.is_some_and(Format::lossy) || (job.format.is_none() && offered(format));
+                if natively && put(input, route, "output_compression", json!(quality)) {
+                    asked = Some(format);
+                    debts.quality = None;
+                } else {
+                    // The provider has no such setting: fetch it lossless and encode it ourselves.
+                    debts.format = Some(format);
+                    debts.recompress = true;
+                    asked = if offered(Format::Png) { Some(Format::Png) } else { asked };
+                }
+            }
+            Some(format) => {
+                debts.quality = None;
+                adjustments.push(Adjustment {
+                    param: "output_compression".to_owned(),
+                    requested: json!(quality),
+                    used: Value::Null,
+                    reason: format!("{format} is not compressed with loss"),
+                });
+            }
+            // No telling what will come: encode it if it turns out lossy.
+            None => debts.recompress = true,
+        }
+    }
+    if let Some(format) = asked {
+        put(input, route, "output_format", json!(format.name()));
+    }
+    (asked.or(route.default_format), debts)
+}
+
+/// Everything else goes to the provider as it is, under its own names.
+fn pass_through(job: &ImageJob, route: &Route, input: &mut Map<String, Value>, adjustments: &mut Vec<Adjustment>) {
+    for (name, value) in &job.extra {
+        if !put(input, route, name, value.clone()) {
+            adjustments.push(Adjustment {
+                param: name.clone(),
+                requested: value.clone(),
+                used: Value::Null,
+                reason: format!("{} has no such parameter", route.executed_model()),
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{Mode, ResponseForm};
+    use crate::media::SizeAsk;
+    use crate::providers;
+
+    fn route(provider: &str, upstream: &str) -> Route {
+        let models = include_str!("../../config/catalog/models.toml");
+        let card = providers::find(provider).unwrap().card();
+        let catalog = crate::catalog::load([("models", models), (card.id, card.catalog)]).unwrap();
+        let route = catalog.routes_of(provider).find(|route| route.upstream == upstream).unwrap();
+        Route::clone(route)
+    }
+
+    fn job() -> ImageJob {
+        ImageJob {
+            model: String::new(),
+            mode: Mode::TextToImage,
+            prompt: "a fox".into(),
+            n: 1,
+            size: SizeAsk::Unsaid,
+            form: ResponseForm::Url,
+            format: None,
+            compression: None,
+            user: None,
+            extra: Map::new(),
+        }
+    }
+
+    #[test]
+    fn openai_speaks_for_itself() {
+        let route = route("openai", "gpt-image-2");
+        let mut job = job();
+        job.size = SizeAsk::parse(Some("16:9"), None, None).unwrap();
+        job.format = Some(Format::Webp);
+        job.compression = Some(80);
+        job.extra.insert("quality".into(), json!("hd"));
+        job.extra.insert("style".into(), json!("vivid"));
+        let fit = fit(&job, &route).unwrap();
+        let brief = fit.brief(&job, &route, 3);
+        assert_eq!(
+            Value::Object(brief.input),
+            json!({"prompt": "a fox", "n": 3, "size": "1360x768", "output_format": "webp", "output_compression": 80,
+                "quality": "high"})
+        );
+        assert_eq!(fit.debts, Debts { format: Some(Format::Webp), quality: None, recompress: false });
+        assert_eq!(fit.adjustments.len(), 1);
+        assert_eq!(fit.adjustments[0].param, "style");
+    }
+
+    #[test]
+    fn fal_is_asked_for_png_when_we_owe_avif() {
+        let route = route("fal", "fal-ai/flux-2-max");
+        let job = ImageJob { format: Some(Format::Avif), compression: Some(50), n: 3, ..job() };
+        let fit = fit(&job, &route).unwrap();
+        assert_eq!(Value::Object(fit.brief(&job, &route, 1).input), json!({"prompt": "a fox", "output_format": "png"}));
+        assert_eq!(fit.debts, Debts { format: Some(Format::Avif), quality: Some(50), recompress: true });
+    }
+
+    #[test]
+    fn quality_of_a_native_format_without_the_setting_is_ours() {
+        let route = route("fal", "fal-ai/flux/schnell");
+        let job = ImageJob { format: Some(Format::Jpeg), compression: Some(30), ..job() };
+        let fit = fit(&job, &route).unwrap();
+        assert_eq!(fit.brief(&job, &route, 1).input["output_format"], "png");
+        assert!(fit.debts.recompress);
+        let job = ImageJob { format: Some(Format::Png), compression: Some(30), ..job };
+        let fit = super::fit(&job, &route).unwrap();
+        assert_eq!((fit.debts.recompress, fit.adjustments.len()), (false, 1));
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_a_misfit() {
+        let route = route("openai", "gpt-image-2");
+        let long = ImageJob { prompt: "x".repeat(32_001), ..job() };
+        assert!(fit(&long, &route).unwrap_err().0.contains("32000"));
+        let edit = ImageJob { mode: Mode::ImageEdit, ..job() };
+        assert!(fit(&edit, &route).unwrap_err().0.contains("image-edit"));
+    }
+}

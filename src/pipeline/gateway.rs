@@ -1,0 +1,171 @@
+//! One request from its job to its answer: the story in order.
+
+use super::answer::{Answer, Delivery, Estimate, Handle, Timing};
+use super::failover::{Outcome, Runner};
+use super::finish::Finished;
+use super::fit::Adjustment;
+use super::ledger::{Asker, Ledger, OpenRecord};
+use super::plan::{self, Plan};
+use super::trail::Bill;
+use crate::base::Timestamp;
+use crate::catalog::Catalog;
+use crate::error::{Error, ErrorKind};
+use crate::fault::{Fault, FaultKind};
+use crate::job::{ImageJob, ResponseForm};
+use crate::media::storage::Storage;
+use crate::media::{Format, Size};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The gateway: everything that a request needs.
+#[derive(Clone)]
+pub struct Gateway {
+    /// What exists.
+    pub catalog: Arc<Catalog>,
+    /// Runs plans.
+    pub runner: Runner,
+    /// Keeps the books.
+    pub ledger: Ledger,
+    /// Keeps finished media.
+    pub storage: Storage,
+    /// Whether the providers are simulators.
+    pub sandbox: bool,
+}
+
+impl Gateway {
+    /// Plans without running: no row, no call, no cost.
+    pub fn estimate(&self, job: &ImageJob) -> Result<Estimate, Error> {
+        let plan = self.plan(job)?;
+        let first = plan.first();
+        let charge = first.estimate(job, job.n);
+        Ok(Estimate { provider: first.route.provider.clone(), model: plan.model, charge })
+    }
+
+    /// Makes pictures. A failed request has closed its own row; a successful one hands it over.
+    pub async fn image(&self, job: &ImageJob, asker: Asker) -> Result<Answer, Error> {
+        let plan = match self.plan(job) {
+            Ok(plan) => plan,
+            Err(error) => return Err(self.ledger.reject(asker, &job.model, &error).await),
+        };
+        let estimate = plan.first().estimate(job, job.n).amount;
+        let record = self.ledger.open(&asker, &plan, job, estimate).await?;
+        let called = Instant::now();
+        let deadline = asker.arrived + Duration::from_secs(self.runner.settings.deadline_seconds);
+        let outcome = self.runner.run(&plan, job, asker.arrived, deadline).await;
+        let phases = Phases { arrived: asker.arrived, called, provider_done: outcome.provider_done.unwrap_or(called) };
+        if let Some(fault) = &outcome.fault {
+            let error = refusal(fault, &plan);
+            let made = self.keep_made(&outcome, &asker.origin).await;
+            self.ledger.fail(record, &outcome.trail, phases.timing(), made, &error).await;
+            return Err(error);
+        }
+        match self.deliver(job, &outcome, &asker.origin).await {
+            Ok(deliveries) => Ok(conclude(&plan, outcome, deliveries, &phases, record)),
+            Err(error) => {
+                self.ledger.fail(record, &outcome.trail, phases.timing(), Vec::new(), &error).await;
+                Err(error)
+            }
+        }
+    }
+
+    fn plan(&self, job: &ImageJob) -> Result<Plan, Error> {
+        let today = Timestamp::now().rfc3339();
+        plan::plan(job, &self.catalog, |provider| self.runner.upstreams.has(provider), &today[..10])
+    }
+
+    async fn deliver(&self, job: &ImageJob, outcome: &Outcome, origin: &str) -> Result<Vec<Delivery>, Error> {
+        let mut deliveries = Vec::with_capacity(outcome.pictures.len());
+        for picture in &outcome.pictures {
+            let handle = match job.form {
+                ResponseForm::B64Json => Handle::Base64(picture.body.clone().into_base64()),
+                ResponseForm::Url => Handle::Url(self.keep(picture, origin).await?),
+            };
+            deliveries.push(Delivery { handle, revised_prompt: picture.revised_prompt.clone() });
+        }
+        Ok(deliveries)
+    }
+
+    /// Stores a picture and returns its link.
+    async fn keep(&self, picture: &Finished, origin: &str) -> Result<String, Error> {
+        let bytes = picture.body.clone().into_bytes().map_err(Error::internal)?;
+        let name = self.storage.put(bytes, picture.facts.format).await.map_err(Error::internal)?;
+        Ok(format!("{origin}/media/{name}"))
+    }
+
+    /// The pictures of a request that failed half-way were paid for: they stay fetchable from its row.
+    async fn keep_made(&self, outcome: &Outcome, origin: &str) -> Vec<String> {
+        let mut links = Vec::new();
+        for picture in &outcome.pictures {
+            links.extend(self.keep(picture, origin).await.ok());
+        }
+        links
+    }
+}
+
+/// The moments of a request.
+struct Phases {
+    arrived: Instant,
+    called: Instant,
+    provider_done: Instant,
+}
+
+impl Phases {
+    fn timing(&self) -> Timing {
+        let now = Instant::now();
+        let between = |from: Instant, to: Instant| u64::try_from((to - from).as_millis()).unwrap_or(u64::MAX);
+        Timing {
+            gateway_ms: between(self.arrived, self.called),
+            provider_ms: between(self.called, self.provider_done),
+            response_ms: between(self.provider_done, now),
+            total_ms: between(self.arrived, now),
+        }
+    }
+}
+
+fn conclude(plan: &Plan, outcome: Outcome, deliveries: Vec<Delivery>, phases: &Phases, record: OpenRecord) -> Answer {
+    let facts = outcome.pictures.first().map(|picture| picture.facts);
+    let (provider, executed_model) = outcome.served.unwrap_or_default();
+    let mut adjustments = outcome.adjustments;
+    for note in outcome.pictures.iter().flat_map(|picture| &picture.notes) {
+        let adjustment = Adjustment::of_conversion(note);
+        if !adjustments.contains(&adjustment) {
+            adjustments.push(adjustment);
+        }
+    }
+    Answer {
+        size: facts.map_or(Size::new(1, 1), |facts| facts.size),
+        format: facts.map_or(Format::Png, |facts| facts.format),
+        deliveries,
+        model: plan.model.clone(),
+        provider,
+        executed_model,
+        bill: Bill::of(&outcome.trail),
+        attempts: outcome.trail,
+        adjustments,
+        timing: phases.timing(),
+        record,
+    }
+}
+
+/// What the caller is told when pictures are missing.
+fn refusal(fault: &Fault, plan: &Plan) -> Error {
+    let base = |kind: ErrorKind, message: String| Error {
+        retry_after: fault.retry_after,
+        upstream_status: fault.upstream_status,
+        ..Error::new(kind, message)
+    };
+    match fault.kind {
+        FaultKind::BadRequest => base(ErrorKind::InvalidRequest, fault.message.clone()),
+        FaultKind::Moderated => base(ErrorKind::ContentPolicy, fault.message.clone()),
+        FaultKind::Auth => {
+            let text = format!("The provider refused this gateway's credential or account: {}", fault.message);
+            base(ErrorKind::Upstream, text)
+        }
+        _ if plan.forced => base(ErrorKind::Upstream, fault.message.clone()),
+        _ => {
+            let last = format!("All providers of '{}' failed. The last report: {}", plan.model, fault.message);
+            base(ErrorKind::Exhausted, last)
+        }
+    }
+}

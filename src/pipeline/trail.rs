@@ -1,0 +1,147 @@
+//! The trail of a request: one entry for every creating call, as answers show it and the log keeps it.
+
+use crate::base::Usd;
+use crate::fault::{Accepted, Fault, FaultKind};
+use serde::Serialize;
+
+/// One creating call and what came of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Attempt {
+    /// Counting from 0, in the order of their starts.
+    pub index: usize,
+    /// The provider's id.
+    pub provider: String,
+    /// `provider/upstream`.
+    pub route: String,
+    /// `completed` or `failed`.
+    pub status: &'static str,
+    /// Pictures asked of it.
+    pub n: u32,
+    /// Milliseconds from the request's arrival to this call.
+    pub started_ms: u64,
+    /// How long it took, downloads and finishing included.
+    pub duration_ms: u64,
+    /// What it cost; `null` when it is unknown or nothing was bought.
+    pub cost: Option<Usd>,
+    /// Where the cost comes from.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub cost_source: &'static str,
+    /// What it may have cost, when nobody knows whether it was bought.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_uncertain: Option<Usd>,
+    /// What went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<AttemptError>,
+    /// Why the cost is unknown or estimated; for the row.
+    #[serde(skip)]
+    pub cost_note: Option<String>,
+}
+
+/// What went wrong with an attempt.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AttemptError {
+    /// The kind.
+    pub kind: FaultKind,
+    /// Whether the provider may have taken it.
+    pub accepted: Accepted,
+    /// The provider's words, or ours.
+    pub message: String,
+    /// The provider's status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_status: Option<u16>,
+    /// The provider's code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_code: Option<String>,
+}
+
+impl From<&Fault> for AttemptError {
+    fn from(fault: &Fault) -> Self {
+        Self {
+            kind: fault.kind,
+            accepted: fault.accepted,
+            message: fault.message.clone(),
+            upstream_status: fault.upstream_status,
+            upstream_code: fault.upstream_code.clone(),
+        }
+    }
+}
+
+/// The bill of a whole trail.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Bill {
+    /// The sum of what is known; `None` when something was bought at an unknown price.
+    pub cost: Option<Usd>,
+    /// The sources of it, joined by `+` when they differ.
+    pub source: String,
+    /// Why it is unknown or partly estimated.
+    pub note: Option<String>,
+    /// What ambiguous attempts may have cost besides.
+    pub uncertain: Usd,
+}
+
+impl Bill {
+    /// Adds up a trail. A request that bought nothing cost nothing.
+    pub fn of(trail: &[Attempt]) -> Self {
+        let mut bill = Self { cost: Some(Usd::ZERO), ..Self::default() };
+        let mut sources: Vec<&str> = Vec::new();
+        for attempt in trail {
+            bill.uncertain += attempt.cost_uncertain.unwrap_or_default();
+            let bought = attempt.cost.is_some() || attempt.status == "completed";
+            if !bought {
+                continue;
+            }
+            match (attempt.cost, bill.cost) {
+                (Some(cost), Some(sum)) => bill.cost = Some(sum + cost),
+                _ => bill.cost = None,
+            }
+            if bill.note.is_none() {
+                bill.note.clone_from(&attempt.cost_note);
+            }
+            if !attempt.cost_source.is_empty() && !sources.contains(&attempt.cost_source) {
+                sources.push(attempt.cost_source);
+            }
+        }
+        bill.source = sources.join("+");
+        bill
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(status: &'static str, cost: Option<i64>, uncertain: Option<i64>) -> Attempt {
+        Attempt {
+            index: 0,
+            provider: "fal".into(),
+            route: "fal/x".into(),
+            status,
+            n: 1,
+            started_ms: 0,
+            duration_ms: 0,
+            cost: cost.map(Usd::from_micros),
+            cost_source: if cost.is_some() { "provider" } else { "" },
+            cost_uncertain: uncertain.map(Usd::from_micros),
+            error: None,
+            cost_note: (cost.is_none() && status == "completed").then(|| "no price".to_owned()),
+        }
+    }
+
+    #[test]
+    fn every_purchase_is_in_the_sum() {
+        let bill = Bill::of(&[
+            attempt("completed", Some(5), None),
+            attempt("failed", Some(7), None),
+            attempt("failed", None, Some(9)),
+        ]);
+        assert_eq!((bill.cost, bill.uncertain), (Some(Usd::from_micros(12)), Usd::from_micros(9)));
+        assert_eq!(bill.source, "provider");
+    }
+
+    #[test]
+    fn an_unknown_price_makes_the_sum_unknown() {
+        let bill = Bill::of(&[attempt("completed", Some(5), None), attempt("completed", None, None)]);
+        assert_eq!((bill.cost, bill.note.as_deref()), (None, Some("no price")));
+        assert_eq!(Bill::of(&[attempt("failed", None, None)]).cost, Some(Usd::ZERO));
+    }
+}

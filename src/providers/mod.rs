@@ -1,0 +1,103 @@
+//! Translators between us and the providers: pure functions, no network, no key, no clock. The whole contract.
+
+mod fal;
+mod mock;
+mod openai;
+mod shapes;
+
+use crate::fault::Fault;
+use crate::job::{Brief, Output, Usage};
+use crate::outbound::auth::AuthScheme;
+use crate::outbound::call::{Call, Reply};
+
+/// What is fixed about a provider.
+#[derive(Debug)]
+pub struct Card {
+    /// Its id in routes, logs and configuration.
+    pub id: &'static str,
+    /// Its name for people.
+    pub name: &'static str,
+    /// Where its API lives; empty for a provider inside this process.
+    pub base_url: &'static str,
+    /// How it wants our key.
+    pub auth: AuthScheme,
+    /// The environment variable that usually holds the key.
+    pub key_env: &'static str,
+    /// Domains of its result and polling links.
+    pub hosts: &'static [&'static str],
+    /// Its documentation.
+    pub docs: &'static str,
+    /// Its catalog file.
+    pub catalog: &'static str,
+}
+
+/// Where one deployment's calls go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// The base address, without a slash at its end.
+    pub base_url: String,
+}
+
+/// What follows an exchange.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Turn {
+    /// Finished.
+    Done(Vec<Output>, Usage),
+    /// Make this call at once.
+    Next(Call),
+    /// Make this call after a pause.
+    Wait(Call),
+}
+
+/// One provider's dialect.
+pub trait Adapter: Send + Sync + 'static {
+    /// What is fixed about it.
+    fn card(&self) -> &'static Card;
+
+    /// The first turn for a brief: the creating call, or the result itself when no call is needed.
+    fn open(&self, brief: &Brief, site: &Site) -> Result<Turn, Fault>;
+
+    /// What a reply with a 2xx status means.
+    fn read(&self, asked: &Call, reply: &Reply, site: &Site) -> Result<Turn, Fault>;
+
+    /// What any other reply means. Override for odd error bodies.
+    fn fault(&self, asked: &Call, reply: &Reply) -> Fault {
+        shapes::fault(asked, reply)
+    }
+
+    /// The call that stops the job which `asked` was about, where the provider has one.
+    fn cancel(&self, asked: &Call, site: &Site) -> Option<Call> {
+        let _ = (asked, site);
+        None
+    }
+}
+
+/// Every provider.
+pub static ADAPTERS: &[&dyn Adapter] = &[&fal::Fal, &mock::Mock, &openai::OpenAi];
+
+/// The adapter of that id.
+pub fn find(id: &str) -> Option<&'static dyn Adapter> {
+    ADAPTERS.iter().copied().find(|adapter| adapter.card().id == id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cards_are_sound() {
+        let mut ids: Vec<&str> = ADAPTERS.iter().map(|adapter| adapter.card().id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), ADAPTERS.len(), "ids are unique");
+        for card in ADAPTERS.iter().map(|adapter| adapter.card()) {
+            assert!(card.id.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{}", card.id);
+            assert!(card.base_url.is_empty() || card.base_url.starts_with("https://"), "{}", card.id);
+            assert!(!card.base_url.ends_with('/'), "{}", card.id);
+            assert!(card.base_url.is_empty() || !card.key_env.is_empty(), "{}", card.id);
+            let catalog = crate::catalog::load([(card.id, card.catalog)]);
+            let only_models = catalog.err().unwrap_or_default();
+            assert!(only_models.iter().all(|p| p.message.contains("no file defines")), "{only_models:?}");
+        }
+    }
+}

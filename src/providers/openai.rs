@@ -1,0 +1,138 @@
+//! OpenAI images: one synchronous call, base64 inside the JSON answer.
+//! <https://developers.openai.com/api/reference/resources/images> (read 2026-11).
+//!
+//! GPT Image models never return a link and refuse `response_format`. A refusal is a 400 whose type is
+//! `image_generation_user_error`; running out of money is a 429 with the code `insufficient_quota`.
+
+use super::{Adapter, Card, Site, Turn, shapes};
+use crate::fault::{Accepted, Fault, FaultKind};
+use crate::job::{Brief, Output, Source, Tokens, Usage};
+use crate::outbound::auth::AuthScheme;
+use crate::outbound::call::{Call, Reply};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::Value;
+use std::borrow::Cow;
+
+pub(super) struct OpenAi;
+
+static CARD: Card = Card {
+    id: "openai",
+    name: "OpenAI",
+    base_url: "https://api.openai.com/v1",
+    auth: AuthScheme::Bearer,
+    key_env: "OPENAI_API_KEY",
+    hosts: &["api.openai.com"],
+    docs: "https://developers.openai.com/api/reference/resources/images",
+    catalog: include_str!("../../config/catalog/openai.toml"),
+};
+
+impl Adapter for OpenAi {
+    fn card(&self) -> &'static Card {
+        &CARD
+    }
+
+    fn open(&self, brief: &Brief, site: &Site) -> Result<Turn, Fault> {
+        let mut body = brief.input.clone();
+        body.insert("model".to_owned(), Value::from(brief.model.as_str()));
+        Ok(Turn::Next(Call::submit(format!("{}/images/generations", site.base_url), Value::Object(body))))
+    }
+
+    fn read(&self, _asked: &Call, reply: &Reply, _site: &Site) -> Result<Turn, Fault> {
+        let answer: Answer<'_> = reply.json()?;
+        let usage = Usage { tokens: answer.usage.map(Tokens::from), ..Usage::default() };
+        let outputs = answer.data.into_iter().flatten().filter_map(|item| item.into_output(&reply.body)).collect();
+        Ok(Turn::Done(outputs, usage))
+    }
+
+    fn fault(&self, asked: &Call, reply: &Reply) -> Fault {
+        let fault = shapes::fault(asked, reply);
+        let kind = match fault.upstream_code.as_deref() {
+            Some("moderation_blocked" | "content_policy_violation") => FaultKind::Moderated,
+            Some("insufficient_quota" | "billing_hard_limit_reached" | "project_spend_limit_exceeded") => {
+                FaultKind::Auth
+            }
+            Some("model_not_found") => FaultKind::Gone,
+            _ => fault.kind,
+        };
+        // A refusal of the output comes after the work; OpenAI does not say whether that is billed.
+        let accepted = if kind == FaultKind::Moderated && fault.message.contains("output") {
+            Accepted::Maybe
+        } else {
+            fault.accepted
+        };
+        Fault { kind, accepted, ..fault }
+    }
+}
+
+/// Borrowed from the reply: a picture stays where it arrived.
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    data: Option<Vec<Item<'a>>>,
+    usage: Option<Counted>,
+}
+
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(borrow)]
+    b64_json: Option<Cow<'a, str>>,
+    url: Option<String>,
+    revised_prompt: Option<String>,
+}
+
+impl Item<'_> {
+    fn into_output(self, body: &Bytes) -> Option<Output> {
+        let source = match (self.b64_json, self.url) {
+            (Some(Cow::Borrowed(text)), _) => Source::Base64(body.slice_ref(text.as_bytes())),
+            (Some(Cow::Owned(text)), _) => Source::Base64(Bytes::from(text)),
+            (None, Some(url)) => Source::Link(url),
+            (None, None) => return None,
+        };
+        Some(Output { source, revised_prompt: self.revised_prompt })
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Counted {
+    input_tokens: u64,
+    output_tokens: u64,
+    input_tokens_details: Option<Details>,
+    output_tokens_details: Option<Details>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Details {
+    text_tokens: u64,
+    image_tokens: u64,
+    cached_tokens_details: Option<Cached>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Cached {
+    text_tokens: u64,
+    image_tokens: u64,
+}
+
+impl From<Counted> for Tokens {
+    /// Without details, everything read is text and everything written is image.
+    fn from(counted: Counted) -> Self {
+        let read =
+            counted.input_tokens_details.unwrap_or(Details { text_tokens: counted.input_tokens, ..Details::default() });
+        let written = counted
+            .output_tokens_details
+            .unwrap_or(Details { image_tokens: counted.output_tokens, ..Details::default() });
+        let cached = read.cached_tokens_details.unwrap_or_default();
+        Self {
+            text_in: read.text_tokens,
+            image_in: read.image_tokens,
+            cached_text_in: cached.text_tokens,
+            cached_image_in: cached.image_tokens,
+            text_out: written.text_tokens,
+            image_out: written.image_tokens,
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The input object of an image model, as its runner reads it: every complaint at once, unknown fields ignored.
+
+use super::error::complaint;
+use crate::catalog::size_rule::Window;
+use crate::catalog::{Route, SizeRule};
+use crate::media::size::to_side;
+use crate::media::{Format, Ratio, Size, Tier};
+use rand::RngExt;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// The longest side that fal's size type takes.
+const LONGEST_SIDE: i64 = 14_142;
+
+/// The named sizes.
+const PRESETS: [(&str, Size); 6] = [
+    ("square_hd", Size::new(1024, 1024)),
+    ("square", Size::new(512, 512)),
+    ("portrait_4_3", Size::new(768, 1024)),
+    ("portrait_16_9", Size::new(576, 1024)),
+    ("landscape_4_3", Size::new(1024, 768)),
+    ("landscape_16_9", Size::new(1024, 576)),
+];
+
+/// What a legal input asks for.
+#[derive(Debug, Clone)]
+pub(super) struct Order {
+    pub(super) prompt: Arc<str>,
+    pub(super) count: u32,
+    pub(super) size: Size,
+    pub(super) format: Format,
+    pub(super) seed: i64,
+    /// Whether pictures come as data URIs.
+    pub(super) inline: bool,
+}
+
+impl Default for Order {
+    fn default() -> Self {
+        let prompt = Arc::from("");
+        Self { prompt, count: 0, size: PRESETS[4].1, format: Format::Png, seed: 0, inline: false }
+    }
+}
+
+impl Order {
+    /// Reads the input as that endpoint's, or lists what is wrong with it.
+    pub(super) fn read(input: &Map<String, Value>, route: &Route) -> Result<Self, Vec<Value>> {
+        let mut reader = Reader { input, complaints: Vec::new() };
+        let prompt = reader.prompt(route.max_prompt);
+        let size = reader.size(route);
+        let count = if route.max_n > 1 { reader.whole("num_images", 1, i64::from(route.max_n)) } else { None };
+        let names: Vec<&str> = route.formats.iter().map(|format| format.name()).collect();
+        let format = if names.is_empty() { None } else { reader.choice("output_format", &names) };
+        if route.upstream.starts_with("openai/") {
+            reader.choice("quality", &["auto", "low", "medium", "high"]);
+        }
+        let seed = reader.whole("seed", i64::MIN, i64::MAX);
+        let inline = reader.flag("sync_mode");
+        if !reader.complaints.is_empty() {
+            return Err(reader.complaints);
+        }
+        Ok(Self {
+            prompt: prompt.into(),
+            count: count.and_then(|count| u32::try_from(count).ok()).unwrap_or(1),
+            size,
+            format: format.and_then(Format::parse).or(route.default_format).unwrap_or(Format::Png),
+            seed: seed.unwrap_or_else(|| rand::rng().random::<u32>().into()),
+            inline,
+        })
+    }
+}
+
+struct Reader<'a> {
+    input: &'a Map<String, Value>,
+    complaints: Vec<Value>,
+}
+
+impl<'a> Reader<'a> {
+    fn get(&self, name: &str) -> Option<&'a Value> {
+        self.input.get(name).filter(|value| !value.is_null())
+    }
+
+    fn complain(&mut self, field: &[&str], kind: &str, message: &str, context: &Value, input: &Value) {
+        self.complaints.push(complaint(field, kind, message, context, input));
+    }
+
+    fn prompt(&mut self, most: Option<usize>) -> &'a str {
+        match self.input.get("prompt") {
+            Some(Value::String(text)) => {
+                if let Some(most) = most.filter(|most| text.chars().count() > *most) {
+                    let message = format!("String should have at most {most} characters");
+                    self.complain(&["prompt"], "string_too_long", &message, &json!({"max_length": most}), &json!(text));
+                }
+                text
+            }
+            Some(other) => {
+                self.complain(&["prompt"], "string_type", "Input should be a valid string", &json!({}), other);
+                ""
+            }
+            None => {
+                self.complain(&["prompt"], "missing", "Field required", &json!({}), &json!(self.input));
+                ""
+            }
+        }
+    }
+
+    fn flag(&mut self, name: &str) -> bool {
+        match self.get(name) {
+            None => false,
+            Some(Value::Bool(flag)) => *flag,
+            Some(other) => {
+                self.complain(&[name], "bool_type", "Input should be a valid boolean", &json!({}), other);
+                false
+            }
+        }
+    }
+
+    fn whole(&mut self, name: &str, least: i64, most: i64) -> Option<i64> {
+        let value = self.get(name)?;
+        self.bounded(&[name], value, least, most)
+    }
+
+    fn bounded(&mut self, place: &[&str], value: &Value, least: i64, most: i64) -> Option<i64> {
+        let Some(number) = value.as_i64() else {
+            self.complain(place, "int_type", "Input should be a valid integer", &json!({}), value);
+            return None;
+        };
+        if number < least {
+            let message = format!("Input should be greater than or equal to {least}");
+            self.complain(place, "greater_than_equal", &message, &json!({"ge": least}), value);
+            return None;
+        }
+        if number > most {
+            let message = format!("Input should be less than or equal to {most}");
+            self.complain(place, "less_than_equal", &message, &json!({"le": most}), value);
+            return None;
+        }
+        Some(number)
+    }
+
+    fn choice(&mut self, name: &str, allowed: &[&str]) -> Option<&'a str> {
+        let value = self.get(name)?;
+        match value.as_str().filter(|text| allowed.contains(text)) {
+            Some(text) => Some(text),
+            None => {
+                let list: Vec<String> = allowed.iter().map(|one| format!("'{one}'")).collect();
+                let expected = list.join(", ");
+                let message = format!("unexpected value; permitted: {expected}");
+                self.complain(&[name], "literal_error", &message, &json!({"expected": expected}), value);
+                None
+            }
+        }
+    }
+
+    /// The pixels that will be made: what was said, or the endpoint's own default.
+    fn size(&mut self, route: &Route) -> Size {
+        let usual = route.default_size.unwrap_or(PRESETS[4].1);
+        let said = match &route.size {
+            SizeRule::Pixels(window) => self.pixels(window, route),
+            SizeRule::List { sizes, field, .. } => {
+                let names: Vec<String> = sizes.iter().map(ToString::to_string).chain(["auto".to_owned()]).collect();
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                self.choice(field, &names).and_then(Size::parse)
+            }
+            SizeRule::Ratios { ratios, tiers, field, tier_field, auto } => {
+                let auto = auto.then(|| "auto".to_owned());
+                let shapes: Vec<String> = ratios.iter().map(ToString::to_string).chain(auto).collect();
+                let shapes: Vec<&str> = shapes.iter().map(String::as_str).collect();
+                let scales: Vec<String> = tiers.iter().map(ToString::to_string).collect();
+                let scales: Vec<&str> = scales.iter().map(String::as_str).collect();
+                let shape = self.choice(field, &shapes).and_then(Ratio::parse);
+                let scale = tier_field.as_ref().and_then(|field| self.choice(field, &scales)).and_then(Tier::parse);
+                let edge = scale.map_or(1024.0, |tier| tier.edge());
+                shape.map(|shape| shaped(shape.value(), edge))
+            }
+            SizeRule::None => None,
+        };
+        said.unwrap_or(usual)
+    }
+
+    /// `image_size`: a preset, `auto`, or both sides.
+    fn pixels(&mut self, window: &Window, route: &Route) -> Option<Size> {
+        let name = window.field.as_str();
+        let value = self.get(name)?;
+        let Value::Object(sides) = value else {
+            let auto = window.auto || route.upstream.starts_with("openai/");
+            let names: Vec<&str> = PRESETS.iter().map(|(name, _)| *name).chain(auto.then_some("auto")).collect();
+            let chosen = self.choice(name, &names)?;
+            return PRESETS.iter().find(|(name, _)| *name == chosen).map(|(_, size)| *size);
+        };
+        let half = json!(512);
+        let [width, height] = ["width", "height"]
+            .map(|side| self.bounded(&[name, side], sides.get(side).unwrap_or(&half), 1, LONGEST_SIDE));
+        let size = Size::new(u32::try_from(width?).ok()?, u32::try_from(height?).ok()?);
+        self.limits(window, route, size, value);
+        Some(size)
+    }
+
+    /// The pixel limits of one model on top of the size type's. Most models round to their grid on their own; OpenAI's
+    /// do not.
+    fn limits(&mut self, window: &Window, route: &Route, size: Size, value: &Value) {
+        let name = window.field.as_str();
+        let pixels = u64::from(size.width) * u64::from(size.height);
+        if pixels > window.max_area {
+            let message = format!("The image must have at most {} pixels", window.max_area);
+            self.complain(&[name], "image_too_large", &message, &json!({"max_pixels": window.max_area}), value);
+        }
+        if pixels < window.min_area {
+            let message = format!("The image must have at least {} pixels", window.min_area);
+            self.complain(&[name], "image_too_small", &message, &json!({"min_pixels": window.min_area}), value);
+        }
+        let strict = route.upstream.starts_with("openai/");
+        if strict && (!size.width.is_multiple_of(window.multiple) || !size.height.is_multiple_of(window.multiple)) {
+            let message = format!("Width and height should be multiples of {}", window.multiple);
+            self.complain(&[name], "multiple_of", &message, &json!({"multiple_of": window.multiple}), value);
+        }
+        let (long, short) = (size.width.max(size.height), size.width.min(size.height));
+        let stretched = window.max_ratio.is_some_and(|most| f64::from(long) > most * f64::from(short));
+        if strict && (long > window.max_side || stretched) {
+            self.complain(&[name], "value_error", "The image is too long or too narrow", &json!({}), value);
+        }
+    }
+}
+
+/// Pixels of a shape at a scale, on a grid of 16.
+fn shaped(ratio: f64, edge: f64) -> Size {
+    let on_grid = |side: f64| to_side((side / 16.0).round().max(1.0)) * 16;
+    Size::new(on_grid(edge * ratio.sqrt()), on_grid(edge / ratio.sqrt()))
+}

@@ -1,0 +1,212 @@
+//! OpenAI's image API, after the API reference, the model pages and the Python SDK as read in 2026-11
+//! (`providers-1.md` 1.1 to 1.9).
+//!
+//! Simulated: bearer keys, `POST /images/generations` with the checks of the GPT Image models (which models there are,
+//! their sizes and formats come from the catalog), base64 results, `usage` by OpenAI's calculator, rate-limit headers,
+//! refusals, error envelopes, `GET /models`. Not simulated: edits, variations, streaming, real rate limits, cached
+//! tokens, transparency (a transparent picture is announced and drawn opaque), animated GIF.
+
+mod error;
+mod request;
+mod usage;
+
+use super::book::{Entry, Operation};
+use super::easel::Motif;
+use super::identity::{Key, fresh_hex, read_key};
+use super::mischief;
+use super::steering::{Fault, Rule};
+use super::world::{World, today};
+use crate::base::{Timestamp, Usd};
+use crate::catalog::Route;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use bytes::Bytes;
+use error::Refusal;
+use request::Order;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The provider's id.
+pub(super) const ID: &str = "openai";
+
+/// How long a call takes unless a rule says otherwise. The real one takes half a minute.
+const LATENCY: Duration = Duration::from_millis(20);
+
+pub(super) fn router(world: Arc<World>) -> Router {
+    Router::new()
+        .route("/images/generations", post(generate))
+        .route("/models", get(models))
+        .route("/models/{id}", get(model))
+        .fallback(nowhere)
+        .with_state(world)
+}
+
+async fn generate(State(world): State<Arc<World>>, headers: HeaderMap, body: Bytes) -> Response {
+    let started = Instant::now();
+    let id = format!("req_{}", fresh_hex());
+    let response = match admit(&world, &headers, &body) {
+        Ok((order, route)) => make(&world, &order, &route, &id).await,
+        Err((refusal, model)) => reject(&world, refusal, model.as_deref()),
+    };
+    dress(response, &id, started)
+}
+
+/// Key, body, model, parameters, money: in the order in which OpenAI looks at them.
+fn admit(world: &World, headers: &HeaderMap, body: &[u8]) -> Result<(Order, Arc<Route>), (Refusal, Option<String>)> {
+    let broke = identify(headers).map_err(|refusal| (refusal, None))?;
+    let body: Map<String, Value> = serde_json::from_slice(body).map_err(|_| (Refusal::not_json(), None))?;
+    let model = request::model(&body).map_err(|refusal| (refusal, None))?;
+    let refuse = |refusal| (refusal, Some(model.clone()));
+    let route = world.route(ID, &model).ok_or_else(|| refuse(Refusal::no_model(&model)))?;
+    if broke {
+        return Err(refuse(Refusal::no_money()));
+    }
+    Ok((Order::read(&body, &route).map_err(refuse)?, route))
+}
+
+/// Whether the key's account is out of money, when the key is known at all.
+fn identify(headers: &HeaderMap) -> Result<bool, Refusal> {
+    match read_key(headers, "bearer") {
+        Key::Missing => Err(Refusal::no_key()),
+        Key::Unknown(key) => Err(Refusal::wrong_key(&key)),
+        Key::Broke => Ok(true),
+        Key::Good => Ok(false),
+    }
+}
+
+/// Writes a call down that costs nothing, and refuses it.
+fn reject(world: &World, refusal: Refusal, model: Option<&str>) -> Response {
+    let entry = Entry::new(ID, Operation::Create, refusal.status.as_u16());
+    world.book.write(match model {
+        Some(model) => entry.model(model),
+        None => entry,
+    });
+    refusal.into_response()
+}
+
+async fn make(world: &World, order: &Order, route: &Route, id: &str) -> Response {
+    let rule = world.rules.pick(ID, route, |_| true);
+    let wait = rule.as_ref().and_then(Rule::latency).unwrap_or(LATENCY);
+    let fault = rule.as_ref().and_then(|rule| rule.fault);
+    let accepted =
+        fault.is_none_or(|fault| !fault.at_creation()) || rule.as_ref().is_some_and(|rule| rule.after_accept);
+    let refusal = refuse(order, route, rule.as_ref(), id);
+    let status = match (fault, &refusal) {
+        (Some(Fault::Hang | Fault::Reset), _) => 0,
+        (_, Some(refusal)) => refusal.status.as_u16(),
+        (_, None) => 200,
+    };
+    // A prompt that is refused or fails is never billed; a fault is, when the job had been taken.
+    let bill = if accepted && !order.doomed() { usage::bill(order, &route.upstream) } else { Usd::ZERO };
+    world.book.write(Entry::new(ID, Operation::Create, status).model(&route.upstream).billed(bill));
+    tokio::time::sleep(wait).await;
+    match (fault, refusal) {
+        (Some(Fault::Hang), _) => world.hang().await,
+        (Some(Fault::Reset), _) => mischief::reset(),
+        (_, Some(refusal)) => {
+            let mut response = refusal.into_response();
+            if let Some(seconds) = rule.and_then(|rule| rule.retry_after) {
+                mischief::put(&mut response, "retry-after", &seconds.to_string());
+            }
+            response
+        }
+        (Some(Fault::Garbage), None) => mischief::garbage(),
+        (fault, None) => deliver(world, order, fault).await,
+    }
+}
+
+/// The refusal that a rule or the prompt asks for.
+fn refuse(order: &Order, route: &Route, rule: Option<&Rule>, id: &str) -> Option<Refusal> {
+    match rule.and_then(|rule| rule.fault) {
+        Some(Fault::Status) => Some(Refusal::of_status(rule.and_then(|rule| rule.status).unwrap_or(503))),
+        Some(Fault::Gone) => Some(Refusal::no_model(&route.upstream)),
+        Some(Fault::Refuse) => Some(Refusal::moderated(id)),
+        _ if order.prompt.contains("[refuse]") => Some(Refusal::moderated(id)),
+        _ if order.prompt.contains("[fail]") => Some(Refusal::of_status(500)),
+        _ => None,
+    }
+}
+
+/// The pictures, or what the fault leaves of them.
+async fn deliver(world: &World, order: &Order, fault: Option<Fault>) -> Response {
+    let count = if fault == Some(Fault::Empty) { 0 } else { order.n };
+    let mut data = Vec::new();
+    for index in 0..count {
+        let motif =
+            Motif { prompt: Arc::clone(&order.prompt), index, size: order.size, format: order.format, black: false };
+        let motif = match fault {
+            Some(Fault::WrongType) => motif.wrong_type(),
+            Some(Fault::WrongSize) => motif.wrong_size(),
+            _ => motif,
+        };
+        let Some(file) = world.easel.draw(&motif).await else { return Refusal::of_status(500).into_response() };
+        data.push(json!({"b64_json": base64_simd::STANDARD.encode_to_string(&file)}));
+    }
+    let answer = json!({
+        "created": Timestamp::now().seconds(),
+        "background": order.background,
+        "data": data,
+        "output_format": order.format.name(),
+        "quality": order.quality,
+        "size": order.size.to_string(),
+        "usage": usage::report(order),
+    });
+    if fault == Some(Fault::Truncate) {
+        return mischief::truncate("application/json", &answer.to_string().into());
+    }
+    Json(answer).into_response()
+}
+
+/// The headers of every answer.
+fn dress(mut response: Response, id: &str, started: Instant) -> Response {
+    let took = started.elapsed().as_millis().to_string();
+    let headers = [
+        ("x-request-id", id),
+        ("openai-processing-ms", took.as_str()),
+        ("openai-version", "2020-10-01"),
+        ("x-ratelimit-limit-requests", "5000"),
+        ("x-ratelimit-remaining-requests", "4999"),
+        ("x-ratelimit-reset-requests", "12ms"),
+        ("x-ratelimit-limit-tokens", "8000000"),
+        ("x-ratelimit-remaining-tokens", "7999000"),
+        ("x-ratelimit-reset-tokens", "7ms"),
+    ];
+    for (name, value) in headers {
+        mischief::put(&mut response, name, value);
+    }
+    response
+}
+
+async fn models(State(world): State<Arc<World>>, headers: HeaderMap) -> Response {
+    if let Err(refusal) = identify(&headers) {
+        return refusal.into_response();
+    }
+    let today = today();
+    let routes = world.catalog.routes_of(ID).filter(|route| !route.retired(&today));
+    let list: Vec<Value> = routes.map(|route| describe(&route.upstream)).collect();
+    Json(json!({"object": "list", "data": list})).into_response()
+}
+
+async fn model(State(world): State<Arc<World>>, headers: HeaderMap, Path(id): Path<String>) -> Response {
+    if let Err(refusal) = identify(&headers) {
+        return refusal.into_response();
+    }
+    match world.route(ID, &id) {
+        Some(route) => Json(describe(&route.upstream)).into_response(),
+        None => Refusal::no_model(&id).into_response(),
+    }
+}
+
+fn describe(id: &str) -> Value {
+    json!({"id": id, "object": "model", "created": 1_776_000_000, "owned_by": "system"})
+}
+
+async fn nowhere(method: Method, uri: Uri) -> Response {
+    let message = format!("Invalid URL ({method} /v1{})", uri.path());
+    Refusal::new(StatusCode::NOT_FOUND, "invalid_request_error", message).into_response()
+}

@@ -1,0 +1,230 @@
+//! What `POST /images/generations` takes: every check that OpenAI makes before it spends a token.
+
+use super::error::Refusal;
+use crate::catalog::size_rule::Window;
+use crate::catalog::{Route, SizeRule};
+use crate::job::Mode;
+use crate::media::{Format, Size};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// The parameters of the GPT Image models.
+const PARAMETERS: [&str; 13] = [
+    "model",
+    "prompt",
+    "n",
+    "size",
+    "quality",
+    "background",
+    "moderation",
+    "output_format",
+    "output_compression",
+    "stream",
+    "partial_images",
+    "user",
+    "complexity",
+];
+
+/// A legal request, with `auto` resolved.
+#[derive(Debug, Clone)]
+pub(super) struct Order {
+    pub(super) prompt: Arc<str>,
+    pub(super) n: u32,
+    pub(super) size: Size,
+    pub(super) quality: String,
+    pub(super) background: &'static str,
+    pub(super) format: Format,
+}
+
+/// The model that the request names.
+pub(super) fn model(body: &Map<String, Value>) -> Result<String, Refusal> {
+    match text(body, "model")? {
+        Some(model) if !model.is_empty() => Ok(model.to_owned()),
+        _ => Err(Refusal::bad("model", "missing_required_parameter", "you must provide a model parameter")),
+    }
+}
+
+impl Order {
+    /// Reads the body as that model's request.
+    pub(super) fn read(body: &Map<String, Value>, route: &Route) -> Result<Self, Refusal> {
+        let newest = route.upstream.starts_with("gpt-image-2.6");
+        if !route.modes.contains(&Mode::TextToImage) {
+            return Err(Refusal::no_model(&route.upstream));
+        }
+        let known = |name: &str| PARAMETERS.contains(&name) && (name != "complexity" || newest);
+        if let Some(name) = body.keys().find(|name| !known(name)) {
+            return Err(Refusal::bad(name, "unknown_parameter", format!("Unknown parameter: '{name}'.")));
+        }
+        let prompt = prompt(body, route)?;
+        let n = whole(body, "n", 1, 10)?.unwrap_or(1);
+        let size = size(body, route)?;
+        let quality = quality(body, &route.upstream)?;
+        one_of(body, "moderation", &["low", "auto"])?;
+        one_of(body, "complexity", &["low", "medium", "high"])?;
+        text(body, "user")?;
+        let format = format(body, route)?;
+        let background = background(body, format)?;
+        compression(body, format)?;
+        streaming(body)?;
+        Ok(Self { prompt: prompt.into(), n, size, quality: quality.to_owned(), background, format })
+    }
+
+    /// Whether the prompt asks to be refused or to fail.
+    pub(super) fn doomed(&self) -> bool {
+        self.prompt.contains("[refuse]") || self.prompt.contains("[fail]")
+    }
+}
+
+fn prompt<'a>(body: &'a Map<String, Value>, route: &Route) -> Result<&'a str, Refusal> {
+    let Some(prompt) = text(body, "prompt")? else {
+        return Err(Refusal::bad("prompt", "missing_required_parameter", "Missing required parameter: 'prompt'."));
+    };
+    let (length, most) = (prompt.chars().count(), route.max_prompt.unwrap_or(32_000));
+    if length == 0 {
+        let message =
+            "Invalid 'prompt': empty string. Expected a string with minimum length 1, but got an empty string instead.";
+        return Err(Refusal::bad("prompt", "empty_string", message));
+    }
+    if length > most {
+        let message = format!(
+            "Invalid 'prompt': string too long. Expected a string with maximum length {most}, but got a string with \
+             length {length} instead."
+        );
+        return Err(Refusal::bad("prompt", "string_above_max_length", message));
+    }
+    Ok(prompt)
+}
+
+fn size(body: &Map<String, Value>, route: &Route) -> Result<Size, Refusal> {
+    let usual = route.default_size.unwrap_or(Size::new(1024, 1024));
+    let Some(said) = text(body, "size")?.filter(|said| *said != "auto") else { return Ok(usual) };
+    let plain = said.chars().all(|letter| letter.is_ascii_digit() || letter == 'x');
+    let Some(size) = Size::parse(said).filter(|_| plain) else {
+        return Err(Refusal::bad_size(said, "Expected 'auto' or a string of the form 'WIDTHxHEIGHT'."));
+    };
+    match &route.size {
+        SizeRule::Pixels(window) => match breach(window, size) {
+            Some(why) => Err(Refusal::bad_size(said, &why)),
+            None => Ok(size),
+        },
+        SizeRule::List { sizes, .. } if !sizes.contains(&size) => {
+            let names: Vec<String> = sizes.iter().map(ToString::to_string).chain(["auto".to_owned()]).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            Err(Refusal::bad_value("size", said, &names))
+        }
+        _ => Ok(size),
+    }
+}
+
+/// Which rule of the model's window the size breaks.
+fn breach(window: &Window, size: Size) -> Option<String> {
+    let Size { width, height } = size;
+    let (long, short) = if width > height { (width, height) } else { (height, width) };
+    let pixels = u64::from(width) * u64::from(height);
+    if !width.is_multiple_of(window.multiple) || !height.is_multiple_of(window.multiple) {
+        return Some(format!("Width and height must both be divisible by {}.", window.multiple));
+    }
+    if long > window.max_side {
+        return Some(format!("The longest edge must be less than or equal to {} pixels.", window.max_side));
+    }
+    if window.max_ratio.is_some_and(|most| f64::from(long) > most * f64::from(short)) {
+        return Some("The ratio of the long edge to the short edge must not be greater than 3:1.".to_owned());
+    }
+    if pixels < window.min_area {
+        return Some(format!("The image must have at least {} pixels.", window.min_area));
+    }
+    (pixels > window.max_area).then(|| format!("The image must have at most {} pixels.", window.max_area))
+}
+
+fn quality<'a>(body: &'a Map<String, Value>, model: &str) -> Result<&'a str, Refusal> {
+    let finer = model.starts_with("gpt-image-2.5") || model.starts_with("gpt-image-2.6");
+    let levels: &[&str] =
+        if finer { &["low", "medium", "high", "xhigh", "max", "auto"] } else { &["low", "medium", "high", "auto"] };
+    Ok(one_of(body, "quality", levels)?.filter(|level| *level != "auto").unwrap_or("medium"))
+}
+
+fn format(body: &Map<String, Value>, route: &Route) -> Result<Format, Refusal> {
+    let names: Vec<&str> = route.formats.iter().map(|format| format.name()).collect();
+    let said = one_of(body, "output_format", &names)?;
+    Ok(said.and_then(Format::parse).or(route.default_format).unwrap_or(Format::Png))
+}
+
+fn background(body: &Map<String, Value>, format: Format) -> Result<&'static str, Refusal> {
+    match one_of(body, "background", &["transparent", "opaque", "auto"])? {
+        Some("transparent") if !matches!(format, Format::Png | Format::Webp) => {
+            let message =
+                format!("Transparent background is not supported for {} output format", format.name().to_uppercase());
+            Err(Refusal::bad("background", "invalid_value", message))
+        }
+        Some("transparent") => Ok("transparent"),
+        _ => Ok("opaque"),
+    }
+}
+
+fn compression(body: &Map<String, Value>, format: Format) -> Result<(), Refusal> {
+    let said = whole(body, "output_compression", 0, 100)?;
+    if said.is_some() && !matches!(format, Format::Jpeg | Format::Webp) {
+        let message = format!("Output compression is not supported for {} output format", format.name().to_uppercase());
+        return Err(Refusal::bad("output_compression", "invalid_value", message));
+    }
+    Ok(())
+}
+
+fn streaming(body: &Map<String, Value>) -> Result<(), Refusal> {
+    let partial = whole(body, "partial_images", 0, 3)?.unwrap_or(0);
+    match body.get("stream") {
+        None | Some(Value::Null | Value::Bool(false)) if partial == 0 => Ok(()),
+        None | Some(Value::Null | Value::Bool(_)) => {
+            Err(Refusal::bad("stream", "invalid_value", "streaming is not simulated yet"))
+        }
+        Some(other) => Err(mistyped("stream", "a boolean", other)),
+    }
+}
+
+fn text<'a>(body: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, Refusal> {
+    match body.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(other) => Err(mistyped(name, "a string", other)),
+    }
+}
+
+fn one_of<'a>(body: &'a Map<String, Value>, name: &str, allowed: &[&str]) -> Result<Option<&'a str>, Refusal> {
+    match text(body, name)? {
+        Some(value) if !allowed.contains(&value) => Err(Refusal::bad_value(name, value, allowed)),
+        value => Ok(value),
+    }
+}
+
+fn whole(body: &Map<String, Value>, name: &str, least: i64, most: i64) -> Result<Option<u32>, Refusal> {
+    let value = match body.get(name) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(value) => value.as_i64().ok_or_else(|| mistyped(name, "an integer", value))?,
+    };
+    let wrong = |code, side: &str, sign: &str, bound: i64| {
+        let message = format!(
+            "Invalid '{name}': integer {side} value. Expected a value {sign} {bound}, but got {value} instead."
+        );
+        Err(Refusal::bad(name, code, message))
+    };
+    if value < least {
+        wrong("integer_below_min_value", "below minimum", ">=", least)
+    } else if value > most {
+        wrong("integer_above_max_value", "above maximum", "<=", most)
+    } else {
+        Ok(u32::try_from(value).ok())
+    }
+}
+
+fn mistyped(name: &str, wanted: &str, got: &Value) -> Refusal {
+    let got = match got {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(number) if number.is_f64() => "a decimal number",
+        Value::Number(_) => "an integer",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    };
+    Refusal::bad(name, "invalid_type", format!("Invalid type for '{name}': expected {wanted}, but got {got} instead."))
+}

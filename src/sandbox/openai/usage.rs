@@ -1,0 +1,72 @@
+//! Tokens and their price, after OpenAI's calculator and price table (`providers-1.md` 1.8, 2026-11). Written apart
+//! from the gateway's own estimate, and from its catalog, so that the two can disagree.
+
+use super::request::Order;
+use crate::base::Usd;
+use crate::media::Size;
+use serde_json::{Value, json};
+
+/// The five numbers of an answer. Prompts are counted as a quarter of their characters.
+pub(super) fn report(order: &Order) -> Value {
+    let (read, written) = (text_tokens(&order.prompt), image_tokens(order));
+    json!({
+        "total_tokens": read + written,
+        "input_tokens": read,
+        "output_tokens": written,
+        "input_tokens_details": {"text_tokens": read, "image_tokens": 0},
+        "output_tokens_details": {"image_tokens": written, "text_tokens": 0},
+    })
+}
+
+/// What OpenAI charges for the order.
+pub(super) fn bill(order: &Order, model: &str) -> Usd {
+    // Micro-dollars for a token are dollars for a million.
+    let (text_in, image_out) = prices(model);
+    let micros = text_tokens(&order.prompt) * text_in + image_tokens(order) * image_out;
+    Usd::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))
+}
+
+/// USD per million text tokens read and image tokens written.
+fn prices(model: &str) -> (u64, u64) {
+    match model {
+        "gpt-image-1-mini" => (2, 8),
+        "gpt-image-1.5" | "chatgpt-image-latest" => (5, 32),
+        _ => (5, 30),
+    }
+}
+
+fn text_tokens(prompt: &str) -> u64 {
+    prompt.chars().count().div_ceil(4).max(1) as u64
+}
+
+fn image_tokens(order: &Order) -> u64 {
+    u64::from(order.n) * tokens_of_one(order.size, &order.quality)
+}
+
+/// ceil(F · short · (2,000,000 + W·H) / 4,000,000), with F by quality and short = round(F · short edge / long edge).
+fn tokens_of_one(size: Size, quality: &str) -> u64 {
+    let factor: u32 = match quality {
+        "low" => 16,
+        "medium" => 48,
+        _ => 96,
+    };
+    let (width, height) = (f64::from(size.width), f64::from(size.height));
+    let short = (f64::from(factor) * width.min(height) / width.max(height)).round();
+    let tokens = f64::from(factor) * short * (2e6 + width * height) / 4e6;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few thousand, never negative")]
+    let tokens = tokens.ceil() as u64;
+    tokens
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// OpenAI's table of output prices for gpt-image-2: 0.006 / 0.053 / 0.211 square, 0.005 / 0.041 / 0.165 oblong.
+    #[test]
+    fn reproduces_the_published_prices() {
+        let mills = |width, height, quality| (tokens_of_one(Size::new(width, height), quality) * 30 + 500) / 1000;
+        assert_eq!(["low", "medium", "high"].map(|quality| mills(1024, 1024, quality)), [6, 53, 211]);
+        assert_eq!(["low", "medium", "high"].map(|quality| mills(1024, 1536, quality)), [5, 41, 165]);
+    }
+}

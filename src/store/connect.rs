@@ -1,0 +1,215 @@
+//! From a URL to a prepared connection: which engine, what the operator may read about it, and its settings.
+
+use super::StoreError;
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection, Executor};
+use std::fmt::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+static SQLITE: Migrator = sqlx::migrate!("./migrations/sqlite");
+static POSTGRES: Migrator = sqlx::migrate!("./migrations/postgres");
+
+/// How long the first answer of a database may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The kinds of database that the gateway runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// A database that can be connected to.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    engine: Engine,
+    options: AnyConnectOptions,
+    /// The file, when the database is one.
+    file: Option<PathBuf>,
+    /// The database by name, without its password.
+    label: String,
+}
+
+impl Target {
+    /// Reads a database URL.
+    pub(super) fn parse(url: &str) -> Result<Self, StoreError> {
+        sqlx::any::install_default_drivers();
+        let (scheme, rest) = url.split_once(':').unwrap_or_default();
+        match scheme {
+            "sqlite" => Self::file(rest.trim_start_matches("//")),
+            "postgres" | "postgresql" => Self::server(url),
+            // The text may hold a password in a place that we do not recognise, so none of it is repeated.
+            _ => Err(refused("(not a database URL)", &"its address is not one that we know", ADDRESS)),
+        }
+    }
+
+    fn file(path: &str) -> Result<Self, StoreError> {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let label = format!("sqlite://{path}");
+        if path.is_empty() || path == ":memory:" || !["", "mode=rwc"].contains(&query) {
+            return Err(refused(&label, &"SQLite needs the path of a file and nothing else", ADDRESS));
+        }
+        let file = std::path::absolute(path).map_err(|error| refused(&label, &error, ADDRESS))?;
+        // The path is taken as it is written, so whatever a URL would read into it is escaped.
+        let mut url = String::from("sqlite://");
+        for byte in file.to_string_lossy().bytes() {
+            if byte.is_ascii_alphanumeric() || b"/._-~".contains(&byte) {
+                url.push(char::from(byte));
+            } else {
+                let _ = write!(url, "%{byte:02X}");
+            }
+        }
+        url.push_str("?mode=rwc");
+        let options = url.parse::<AnyConnectOptions>().map_err(|error| refused(&label, &error, ADDRESS))?;
+        Ok(Self { engine: Engine::Sqlite, options: options.disable_statement_logging(), file: Some(file), label })
+    }
+
+    fn server(url: &str) -> Result<Self, StoreError> {
+        let options = url
+            .parse::<AnyConnectOptions>()
+            .map_err(|error| refused("postgres://… (not a valid URL)", &error, ADDRESS))?
+            .disable_statement_logging();
+        let mut shown = options.database_url.clone();
+        // Both fail only for URLs that cannot hold a password.
+        let _ = shown.set_password(None);
+        shown.set_query(None);
+        Ok(Self { engine: Engine::Postgres, options, file: None, label: shown.to_string() })
+    }
+
+    /// The database by name, without its password.
+    pub(super) fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Makes the database ready: directory and file exist, the tables are of this version, and it can be written to.
+    pub(super) async fn ready(&self) -> Result<(), StoreError> {
+        if let Some(directory) = self.file.as_deref().and_then(Path::parent) {
+            tokio::fs::create_dir_all(directory).await.map_err(|error| {
+                let cause = format!("its directory {} cannot be made: {error}", directory.display());
+                refused(&self.label, &cause, self.advice())
+            })?;
+        }
+        let opened = timeout(PATIENCE, self.connect())
+            .await
+            .map_err(|_| refused(&self.label, &"no answer within 5 seconds", self.advice()))?;
+        let mut connection = opened.map_err(|error| refused(&self.label, &error, self.advice()))?;
+        self.migrate(&mut connection).await.map_err(|error| {
+            let cause = format!("its tables cannot be brought to this version: {error}");
+            refused(&self.label, &cause, self.advice())
+        })?;
+        // A database that can be read only opens without complaint. Better refused now than at the first request.
+        connection
+            .execute("INSERT INTO accounts (id, name, created_at) VALUES ('default', 'Default', 0) ON CONFLICT (id) DO NOTHING")
+            .await
+            .map_err(|error| refused(&self.label, &format!("it cannot be written to: {error}"), self.advice()))?;
+        // Whether the goodbye arrives does not matter.
+        let _ = connection.close().await;
+        Ok(())
+    }
+
+    /// Brings the tables to this version. PostgreSQL lets one process do so at a time. SQLite knows no such lock: of two
+    /// processes that start together one loses, its step is rolled back, and when it looks again the step is done.
+    async fn migrate(&self, connection: &mut AnyConnection) -> Result<(), MigrateError> {
+        let (migrations, mut chances) = match self.engine {
+            Engine::Sqlite => (&SQLITE, 10),
+            Engine::Postgres => (&POSTGRES, 1),
+        };
+        loop {
+            chances -= 1;
+            // Not `run`: through it the compiler cannot see that this future is `Send`.
+            match migrations.run_direct(None, connection, false).await {
+                Err(MigrateError::Execute(_) | MigrateError::ExecuteMigration(..)) if chances > 0 => {
+                    sleep(Duration::from_millis(50)).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// One connection with our settings.
+    pub(super) async fn connect(&self) -> Result<AnyConnection, sqlx::Error> {
+        let mut connection = AnyConnection::connect_with(&self.options).await?;
+        prepare(&mut connection, self.engine).await?;
+        Ok(connection)
+    }
+
+    /// Connections for reading and for the rare writes outside the log.
+    pub(super) fn pool(&self, size: u32) -> AnyPool {
+        let engine = self.engine;
+        AnyPoolOptions::new()
+            .max_connections(size)
+            .acquire_timeout(PATIENCE)
+            .after_connect(move |connection, _| Box::pin(prepare(connection, engine)))
+            .connect_lazy_with(self.options.clone())
+    }
+
+    fn advice(&self) -> &'static str {
+        match self.engine {
+            Engine::Sqlite => {
+                "Make the place writable for the user that runs lumenfall, or set database.url \
+                 (LUMENFALL_DATABASE__URL) to another file"
+            }
+            Engine::Postgres => {
+                "Check that PostgreSQL runs at that address, that the database exists, and that user and password may \
+                 create tables in it (database.url or LUMENFALL_DATABASE__URL)"
+            }
+        }
+    }
+}
+
+const ADDRESS: &str = "Set database.url (LUMENFALL_DATABASE__URL) to sqlite://path/to/file.db or \
+                       postgres://user:password@host:5432/database";
+
+fn refused(database: &str, cause: &dyn fmt::Display, advice: &str) -> StoreError {
+    StoreError::Open { database: database.to_owned(), cause: cause.to_string(), advice: advice.to_owned() }
+}
+
+/// What every new connection is told.
+async fn prepare(connection: &mut AnyConnection, engine: Engine) -> Result<(), sqlx::Error> {
+    match engine {
+        // WAL: readers never wait for the writer. FULL: a committed row survives a power cut.
+        Engine::Sqlite => {
+            connection
+                .execute(
+                    "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+                     PRAGMA foreign_keys = ON;",
+                )
+                .await?;
+        }
+        Engine::Postgres => {
+            connection.execute("SET application_name = 'lumenfall'").await?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_address_shows_a_password() {
+        for url in [
+            "postgres://me:hunter2@db:5432/lumenfall",
+            "postgres://me@db/lumenfall?password=hunter2",
+            "postgres://me:hunter2@db:notaport/x",
+            "mysql://me:hunter2@db/x",
+            "hunter2",
+        ] {
+            let seen = match Target::parse(url) {
+                Ok(target) => target.label().to_owned(),
+                Err(error) => error.to_string(),
+            };
+            assert!(!seen.contains("hunter2"), "{seen}");
+        }
+    }
+
+    #[test]
+    fn the_label_names_the_database() {
+        assert_eq!(Target::parse("postgres://me:x@db:5432/log").unwrap().label(), "postgres://me@db:5432/log");
+        assert_eq!(Target::parse("sqlite://data/log.db").unwrap().label(), "sqlite://data/log.db");
+    }
+}

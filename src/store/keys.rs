@@ -1,0 +1,238 @@
+//! Keys: making, finding, rotating and revoking them. A secret leaves this file once, when it is made.
+
+use super::credential::{self, Credential};
+use super::page::{List, Page, moment};
+use super::record::stored_name;
+use super::sql::{Conditions, Sql};
+use super::{Store, StoreError};
+use crate::base::{Secret, Timestamp, id};
+use serde::Serialize;
+use sqlx::Row;
+use sqlx::any::AnyRow;
+use std::time::Duration;
+
+/// A key as it may be shown: nothing in it opens anything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Key {
+    /// The public half.
+    pub id: String,
+    /// Whose it is.
+    pub account_id: String,
+    /// What people call it.
+    pub name: Option<String>,
+    /// How the secret ends.
+    pub last_four: String,
+    /// Whether it may manage the gateway.
+    pub admin: bool,
+    /// Patterns of the models that it may use; empty allows all.
+    pub allowed_models: Vec<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// What a new key shall be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewKey {
+    /// Whose it is.
+    pub account_id: String,
+    /// What people call it.
+    pub name: Option<String>,
+    /// Whether it may manage the gateway.
+    pub admin: bool,
+    /// Patterns of the models that it may use; empty allows all.
+    pub allowed_models: Vec<String>,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Whether a key was revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyStatus {
+    /// Not revoked.
+    Active,
+    /// Revoked.
+    Revoked,
+}
+
+/// A page of keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedKeys {
+    /// Newest first.
+    pub keys: Vec<Key>,
+    /// Whether older ones follow.
+    pub has_older: bool,
+    /// Whether newer ones precede.
+    pub has_newer: bool,
+}
+
+const SHOWN: &str = "id, account_id, name, last_four, admin, allowed_models, created_at, expires_at, revoked_at";
+
+impl Store {
+    /// Makes a key. The secret is the full key, and this is the only time that it can be seen.
+    pub async fn create_key(&self, new: NewKey) -> Result<(Key, Secret), StoreError> {
+        let now = Timestamp::now();
+        let full = credential::assemble(&id::fresh(now), &id::secret());
+        let parts = Credential::parse(&full).ok_or(StoreError::KeyShape)?;
+        insert(&parts, &new, now)?.query().execute(&self.pool).await.map_err(|error| account_fault(error, &new))?;
+        let key = Key {
+            id: parts.id.to_owned(),
+            last_four: parts.last_four().to_owned(),
+            account_id: new.account_id,
+            name: new.name,
+            admin: new.admin,
+            allowed_models: new.allowed_models,
+            created_at: now,
+            expires_at: new.expires_at,
+            revoked_at: None,
+        };
+        Ok((key, Secret::new(full)))
+    }
+
+    /// Makes sure that a key of the configuration exists and opens with the configured secret. The rest of an existing
+    /// key stays as it is; above all, a revoked one stays revoked.
+    pub async fn ensure_key(&self, full: &Secret, new: NewKey) -> Result<Key, StoreError> {
+        let parts = Credential::parse(full.expose()).ok_or(StoreError::KeyShape)?;
+        let mut sql = insert(&parts, &new, Timestamp::now())?;
+        // A secret that was replaced shall open nothing, so there is no grace here.
+        sql.push(
+            " ON CONFLICT (id) DO UPDATE SET hash = excluded.hash, last_four = excluded.last_four, \
+             previous_hash = NULL, previous_until = NULL WHERE api_keys.hash <> excluded.hash",
+        );
+        sql.query().execute(&self.pool).await.map_err(|error| account_fault(error, &new))?;
+        self.key(parts.id, None).await?.ok_or(StoreError::Query(sqlx::Error::RowNotFound))
+    }
+
+    /// The key that this text is, if it is one and may be used at `now`.
+    pub async fn authenticate(&self, full: &str, now: Timestamp) -> Result<Option<Key>, StoreError> {
+        let Some(parts) = Credential::parse(full) else { return Ok(None) };
+        let mut sql =
+            Sql::new(&format!("SELECT {SHOWN}, hash, previous_hash, previous_until FROM api_keys WHERE id = "));
+        sql.bind(parts.id)?;
+        let Some(row) = sql.query().fetch_optional(&self.pool).await? else { return Ok(None) };
+        let offered = credential::hash(parts.secret);
+        let current = credential::matches(&offered, &row.try_get::<String, _>("hash")?);
+        let in_grace = moment(&row, "previous_until")?.is_some_and(|until| now < until);
+        let previous = row.try_get::<Option<String>, _>("previous_hash")?.filter(|_| in_grace);
+        if !current && !previous.is_some_and(|hash| credential::matches(&offered, &hash)) {
+            return Ok(None);
+        }
+        let key = read(&row)?;
+        let usable = key.revoked_at.is_none() && key.expires_at.is_none_or(|end| now < end);
+        Ok(usable.then_some(key))
+    }
+
+    /// A page of keys. `None`: the cursor is no key (of that account).
+    pub async fn keys(
+        &self,
+        account: Option<&str>,
+        status: Option<KeyStatus>,
+        page: &Page,
+    ) -> Result<Option<ListedKeys>, StoreError> {
+        let mut conditions = Conditions::default();
+        conditions.when("account_id =", account);
+        match status {
+            None => {}
+            Some(KeyStatus::Active) => conditions.is("revoked_at IS NULL"),
+            Some(KeyStatus::Revoked) => conditions.is("revoked_at IS NOT NULL"),
+        }
+        let list = List { table: "api_keys", columns: SHOWN, conditions: &conditions, account };
+        let Some(walked) = list.walk(self, page).await? else { return Ok(None) };
+        let keys = walked.rows.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Some(ListedKeys { keys, has_older: walked.has_older, has_newer: walked.has_newer }))
+    }
+
+    /// One key; with an account, only if it is that account's.
+    pub async fn key(&self, id: &str, account: Option<&str>) -> Result<Option<Key>, StoreError> {
+        let mut sql = Sql::new(&format!("SELECT {SHOWN} FROM api_keys"));
+        one(id, account).write(&mut sql)?;
+        sql.query().fetch_optional(&self.pool).await?.as_ref().map(read).transpose()
+    }
+
+    /// Revokes a key at once. Whether there is such a key; revoking again keeps the first moment.
+    pub async fn revoke_key(&self, id: &str, account: Option<&str>, now: Timestamp) -> Result<bool, StoreError> {
+        let mut sql = Sql::new("UPDATE api_keys SET revoked_at = COALESCE(revoked_at, ");
+        sql.bind(now.millis())?.push(")");
+        one(id, account).write(&mut sql)?;
+        Ok(sql.query().execute(&self.pool).await?.rows_affected() > 0)
+    }
+
+    /// Gives a key a new secret; the old one works for `grace` longer. `None`: no such key, or it is revoked.
+    pub async fn rotate_key(
+        &self,
+        id: &str,
+        account: Option<&str>,
+        grace: Duration,
+        now: Timestamp,
+    ) -> Result<Option<(Key, Secret)>, StoreError> {
+        let full = credential::assemble(id, &id::secret());
+        let Some(parts) = Credential::parse(&full) else { return Ok(None) };
+        // The right-hand sides see the row as it was, so the order does not matter.
+        let mut sql = Sql::new("UPDATE api_keys SET previous_hash = hash, previous_until = ");
+        sql.bind(now.plus(grace).millis())?.push(", hash = ").bind(credential::hash(parts.secret))?;
+        sql.push(", last_four = ").bind(parts.last_four())?;
+        let mut conditions = one(id, account);
+        conditions.is("revoked_at IS NULL");
+        conditions.write(&mut sql)?;
+        if sql.query().execute(&self.pool).await?.rows_affected() == 0 {
+            return Ok(None);
+        }
+        Ok(self.key(id, account).await?.map(|key| (key, Secret::new(full))))
+    }
+
+    /// Whether anybody can manage the gateway: an admin key that is not revoked and has not ended.
+    pub async fn has_admin_key(&self) -> Result<bool, StoreError> {
+        let mut sql = Sql::new(
+            "SELECT id FROM api_keys WHERE admin = 1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ",
+        );
+        sql.bind(Timestamp::now().millis())?.push(") LIMIT 1");
+        Ok(sql.query().fetch_optional(&self.pool).await?.is_some())
+    }
+}
+
+fn insert(parts: &Credential<'_>, new: &NewKey, now: Timestamp) -> Result<Sql, StoreError> {
+    let models = serde_json::to_string(&new.allowed_models).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let mut sql = Sql::new(&format!("INSERT INTO api_keys ({SHOWN}, hash) VALUES ("));
+    sql.bind(parts.id)?.push(", ").bind(new.account_id.clone())?;
+    sql.push(", ").bind(new.name.as_deref().map(stored_name))?.push(", ").bind(parts.last_four())?;
+    sql.push(", ").bind(i64::from(new.admin))?.push(", ").bind(models)?;
+    sql.push(", ").bind(now.millis())?.push(", ").bind(new.expires_at.map(Timestamp::millis))?;
+    sql.push(", ").bind(None::<i64>)?.push(", ").bind(credential::hash(parts.secret))?.push(")");
+    Ok(sql)
+}
+
+fn one(id: &str, account: Option<&str>) -> Conditions {
+    let mut conditions = Conditions::default();
+    conditions.when("id =", Some(id));
+    conditions.when("account_id =", account);
+    conditions
+}
+
+/// The account is the only thing that a key refers to.
+fn account_fault(error: sqlx::Error, new: &NewKey) -> StoreError {
+    match error.as_database_error() {
+        Some(cause) if cause.is_foreign_key_violation() => StoreError::UnknownAccount(new.account_id.clone()),
+        _ => error.into(),
+    }
+}
+
+fn read(row: &AnyRow) -> Result<Key, StoreError> {
+    let models: String = row.try_get("allowed_models")?;
+    // A list that cannot be read must not become "all models".
+    let allowed_models =
+        serde_json::from_str(&models).map_err(|_| StoreError::Unknown { what: "list of models", value: models })?;
+    Ok(Key {
+        id: row.try_get("id")?,
+        account_id: row.try_get("account_id")?,
+        name: row.try_get("name")?,
+        last_four: row.try_get("last_four")?,
+        admin: row.try_get::<i64, _>("admin")? != 0,
+        allowed_models,
+        created_at: moment(row, "created_at")?.unwrap_or(Timestamp::from_millis(0)),
+        expires_at: moment(row, "expires_at")?,
+        revoked_at: moment(row, "revoked_at")?,
+    })
+}

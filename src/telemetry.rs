@@ -1,0 +1,47 @@
+//! The program's own log, on standard error.
+
+use serde::Deserialize;
+use std::io::IsTerminal;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt;
+
+/// How the log is written.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// `text`, `json` or `auto`.
+    pub format: LogFormat,
+    /// A level or a filter.
+    pub level: String,
+}
+
+/// The shape of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+}
+
+impl Settings {
+    /// Whether the filter can be read.
+    pub fn check(&self) -> Result<(), String> {
+        EnvFilter::try_new(&self.level).map(drop).map_err(|error| error.to_string())
+    }
+}
+
+/// Starts the log. A second start in one process changes nothing.
+pub fn start(settings: &Settings) {
+    let filter = EnvFilter::try_new(&settings.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let json = match settings.format {
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+    };
+    let base = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let _already_started = if json { base.json().flatten_event(true).try_init() } else { base.try_init() };
+}

@@ -1,0 +1,128 @@
+//! Every fixture conversation, twice: through the adapter alone, and through the whole gateway.
+
+use super::kit::{Ends, Fixture, KEY, Kit, Scripted, fill};
+use bytes::Bytes;
+use lumenfall::base::Timestamp;
+use lumenfall::fault::Fault;
+use lumenfall::job::{Brief, Mode, Output};
+use lumenfall::outbound::{Call, Payload, Reply};
+use lumenfall::providers::{self, Adapter, Site, Turn};
+use serde_json::{Value, json};
+
+const BASE: &str = "https://provider.example";
+
+/// The adapter's side of a conversation, no network.
+#[test]
+fn adapters_follow_every_conversation() {
+    let fixtures = Fixture::all();
+    assert!(fixtures.len() >= 12, "only {} fixtures", fixtures.len());
+    for fixture in fixtures {
+        let adapter = providers::find(fixture.provider()).expect("a fixture folder is a provider's id");
+        let outcome = converse(adapter, &fixture);
+        check(&fixture.name, &fixture.ends, outcome);
+    }
+}
+
+fn check(name: &str, ends: &Ends, outcome: Result<Vec<Output>, Fault>) {
+    match outcome {
+        Ok(outputs) => assert_eq!(Some(outputs.len()), ends.outputs, "{name}"),
+        Err(fault) => {
+            assert_eq!(Some(fault.kind.as_str()), ends.fault.as_deref(), "{name}: {fault:?}");
+            if let Some(accepted) = &ends.accepted {
+                assert_eq!(&json!(fault.accepted), accepted, "{name}: {fault:?}");
+            }
+        }
+    }
+}
+
+fn converse(adapter: &dyn Adapter, fixture: &Fixture) -> Result<Vec<Output>, Fault> {
+    let site = Site { base_url: BASE.to_owned() };
+    let mut turns = fixture.turns.iter().filter(|turn| turn.reply.picture.is_none());
+    let mut turn = adapter.open(&brief(adapter, fixture), &site)?;
+    loop {
+        let call = match turn {
+            Turn::Done(outputs, _) => {
+                assert!(turns.next().is_none(), "{}: finished with turns left", fixture.name);
+                return Ok(outputs);
+            }
+            Turn::Next(call) | Turn::Wait(call) => call,
+        };
+        let said = turns.next().unwrap_or_else(|| panic!("{}: one call too many: {call:?}", fixture.name));
+        let asked = format!("{} {}", call.verb.as_str(), call.url);
+        assert_eq!(
+            asked,
+            format!("{} {}", said.expect.verb, said.expect.url.replace("{base}", BASE)),
+            "{}",
+            fixture.name
+        );
+        if let Some(body) = &said.expect.json {
+            assert_eq!(call.payload, Payload::Json(fill(body, BASE)), "{}", fixture.name);
+        }
+        assert_stored(&call);
+        let headers = said.reply.headers.iter().map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned()));
+        let body = Bytes::from(said.reply.body(BASE));
+        let reply = Reply::new(said.reply.status, headers.collect(), body, Timestamp::from_millis(0));
+        turn = if reply.ok() { adapter.read(&call, &reply, &site)? } else { return Err(adapter.fault(&call, &reply)) };
+    }
+}
+
+/// What the pipeline would hand over: the body that the fixture expects is the brief's input, plus what the adapter adds.
+fn brief(adapter: &dyn Adapter, fixture: &Fixture) -> Brief {
+    let model = fixture.request["model"].as_str().unwrap();
+    let files =
+        [("models", include_str!("../../config/catalog/models.toml")), (adapter.card().id, adapter.card().catalog)];
+    let catalog = lumenfall::catalog::load(files).unwrap();
+    let named = catalog.find(model).unwrap();
+    let route = catalog.routes(named.model).iter().find(|route| route.provider == fixture.provider()).unwrap();
+    let mut input =
+        fixture.turns[0].expect.json.clone().unwrap_or(Value::Null).as_object().cloned().unwrap_or_default();
+    input.remove("model");
+    Brief { model: route.upstream.clone(), mode: Mode::TextToImage, n: 1, format: None, input }
+}
+
+/// A call survives storage, so that a job can go on after a restart.
+fn assert_stored(call: &Call) {
+    let text = serde_json::to_string(call).unwrap();
+    assert_eq!(&serde_json::from_str::<Call>(&text).unwrap(), call);
+    assert!(!text.to_lowercase().contains("authorization"), "a call holds no credential");
+}
+
+/// The same conversation end to end: caller, gateway, scripted provider, row.
+#[tokio::test]
+async fn the_gateway_follows_every_conversation() {
+    for fixture in Fixture::all() {
+        let upstream = Scripted::start(&fixture.turns).await;
+        let provider = fixture.provider().to_uppercase();
+        let (base_url, api_key) =
+            (format!("PROVIDERS__{provider}__BASE_URL"), format!("PROVIDERS__{provider}__API_KEY"));
+        let kit = Kit::with(&[
+            (base_url.as_str(), upstream.base.as_str()),
+            (api_key.as_str(), "test-key"),
+            ("OUTBOUND__ALLOW_PRIVATE", "true"),
+            ("ROUTING__RATE_LIMIT_RETRIES", "0"),
+        ])
+        .await;
+        let got = kit.generate(fixture.request.clone()).await;
+        let name = &fixture.name;
+        assert_eq!(got.status, fixture.ends.status, "{name}: {}", got.json);
+        if let Some(code) = &fixture.ends.code {
+            assert_eq!(got.json["error"]["code"], code.as_str(), "{name}");
+        }
+        upstream.assert_spent(name);
+        let rows = kit.get("/v1/requests?summary=true").await.json;
+        assert_eq!(rows["summary"]["count"], 1, "{name}");
+        let row = &rows["data"][0];
+        if let Some(outputs) = fixture.ends.outputs.filter(|_| got.status == 200) {
+            assert_eq!(got.json["data"].as_array().unwrap().len(), outputs, "{name}");
+            assert_eq!(got.json["metadata"]["cost"], row["cost"], "{name}");
+        }
+        if let Some(cost) = fixture.ends.cost {
+            assert_eq!(row["cost"], json!(cost), "{name}: {row}");
+        }
+        assert_eq!(row["cost_uncertain"], json!(fixture.ends.uncertain.unwrap_or(0.0)), "{name}: {row}");
+        let seen =
+            format!("{}{}", got.json, kit.get(&format!("/v1/requests/{}", row["id"].as_str().unwrap())).await.json);
+        assert!(!seen.contains("test-key") && !seen.contains(KEY), "{name}: a secret shows");
+        kit.running.stop().await;
+    }
+}

@@ -1,0 +1,9 @@
+//! A gateway on a free port, scripted upstreams, and fixture conversations.
+
+mod fixture;
+mod running;
+mod upstream;
+
+pub(crate) use fixture::{Ends, Fixture, fill};
+pub(crate) use running::{Got, KEY, Kit, picture_facts};
+pub(crate) use upstream::Scripted;

@@ -1,0 +1,14 @@
+//! The gateway as a whole: the real program on a free port, against the simulators or scripted providers.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod adapters;
+mod books;
+mod errors;
+mod failover;
+mod images;
+mod keys;
+mod kit;
+mod models;
+#[path = "../kit/postgres.rs"]
+mod postgres;
+mod program;

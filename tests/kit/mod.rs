@@ -1,0 +1,3 @@
+//! What test binaries share.
+
+pub(crate) mod postgres;
