@@ -232,7 +232,11 @@ impl Price {
         let applies = |line: &&PriceLine| line.applies(made);
         let lines: Vec<Component> =
             self.lines.iter().filter(applies).map(|line| line.count(made, tokens)).collect::<Option<_>>()?;
-        (!lines.is_empty()).then_some(lines)
+        if lines.is_empty() {
+            return None;
+        }
+        let counted: Vec<Component> = lines.into_iter().filter(|line| line.quantity > 0).collect();
+        Some(counted)
     }
 }
 

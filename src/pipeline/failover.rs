@@ -196,13 +196,15 @@ impl Outcome {
         self.provider_done = self.provider_done.max(Some(tried.provider_done));
         match tried.made {
             Ok(pictures) => {
-                self.pictures.extend(pictures);
-                self.served = Some((tried.attempt.provider.clone(), tried.attempt.route.clone()));
-                for adjustment in &candidate.fit.adjustments {
-                    if !self.adjustments.contains(adjustment) {
-                        self.adjustments.push(adjustment.clone());
+                let surprises = pictures.iter().filter_map(|picture| candidate.fit.size_surprise(picture.facts.size));
+                let changed = candidate.fit.adjustments.iter().cloned().chain(surprises);
+                for adjustment in changed {
+                    if !self.adjustments.contains(&adjustment) {
+                        self.adjustments.push(adjustment);
                     }
                 }
+                self.pictures.extend(pictures);
+                self.served = Some((tried.attempt.provider.clone(), tried.attempt.route.clone()));
             }
             // A rate limit that was waited out left a later try of the same call behind it.
             Err(fault) => faults.push(fault),

@@ -51,6 +51,8 @@ pub struct Fit {
     pub adjustments: Vec<Adjustment>,
     /// The pixels to expect, for the estimate.
     pub expect: Size,
+    /// The pixels that the provider was told to make.
+    promised: Option<Size>,
 }
 
 /// Why a route cannot do a job at all. The plan skips it.
@@ -74,13 +76,25 @@ pub(super) fn fit(job: &ImageJob, route: &Route) -> Result<Fit, Misfit> {
         adjustments.push(size_adjustment(job, &size));
     }
     let expect = size.expect.or(route.default_size).unwrap_or(Size::new(1024, 1024));
+    let promised = size.promised;
     input.extend(size.params);
     let (format, debts) = settle_format(job, route, &mut input, &mut adjustments);
     pass_through(job, route, &mut input, &mut adjustments);
-    Ok(Fit { input, format, debts, adjustments, expect })
+    Ok(Fit { input, format, debts, adjustments, expect, promised })
 }
 
 impl Fit {
+    /// What to say when a picture of `made` pixels came back; nothing when it is as the provider was told.
+    pub fn size_surprise(&self, made: Size) -> Option<Adjustment> {
+        let promised = self.promised.filter(|promised| *promised != made)?;
+        Some(Adjustment {
+            param: "size".to_owned(),
+            requested: json!(promised),
+            used: json!(made),
+            reason: "the provider made another size than it was told to".to_owned(),
+        })
+    }
+
     /// The brief for one call that makes `n` pictures.
     pub fn brief(&self, job: &ImageJob, route: &Route, n: u32) -> Brief {
         let mut input = self.input.clone();

@@ -26,7 +26,6 @@ async fn the_next_route_serves_when_the_first_fails() {
         (json!({"fault": "truncate"}), "unavailable"),
         (json!({"fault": "empty"}), "empty"),
         (json!({"fault": "garbage"}), "empty"),
-        (json!({"fault": "wrong_type"}), "malformed"),
         (json!({"fault": "gone"}), "gone"),
     ] {
         let mut rule = fault.clone();
@@ -41,6 +40,24 @@ async fn the_next_route_serves_when_the_first_fails() {
         assert!(seen[0].0 == "openai" && close, "{fault}: {seen:?}");
         assert_eq!(seen[1], ("fal".to_owned(), "none".to_owned()), "{fault}");
         assert_eq!(got.json["metadata"]["provider"], "fal");
+    }
+    kit.running.stop().await;
+}
+
+#[tokio::test]
+async fn another_size_or_label_than_promised_is_noticed() {
+    let kit = Kit::start().await;
+    kit.control(json!({"provider": "openai", "fault": "wrong_size", "times": 1})).await;
+    let got = kit.generate(json!({"model": "openai/gpt-image-2", "prompt": "a fox", "size": "1024x1024"})).await;
+    assert_eq!(got.status, 200, "{}", got.json);
+    assert_ne!(got.json["size"], "1024x1024", "the answer says what the picture is");
+    let told = &got.json["metadata"]["adjustments"][0];
+    assert_eq!((&told["param"], &told["used"]), (&json!("size"), &got.json["size"]));
+    // A wrong content type changes nothing: the body is read, and the picture is looked at.
+    for provider in ["openai", "fal"] {
+        kit.control(json!({"provider": provider, "fault": "wrong_type", "times": 1})).await;
+        let got = kit.generate(json!({"model": format!("{provider}/gpt-image-2"), "prompt": "a fox"})).await;
+        assert!(got.status == 200 && got.json["output_format"] == "png", "{}", got.json);
     }
     kit.running.stop().await;
 }

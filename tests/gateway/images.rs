@@ -138,7 +138,7 @@ async fn a_dry_run_tells_the_price_and_does_nothing() {
     let got = kit
         .post(path, &json!({"model": "gpt-image-2", "prompt": "a fox", "quality": "high", "size": "1024x1024"}))
         .await;
-    assert_eq!(got.json["total_cost_micros"], 210_770, "{}", got.json);
+    assert_eq!(got.json["total_cost_micros"], 210_730, "{}", got.json);
     assert_eq!(kit.post(path, &json!({"model": "gpt-image-2", "prompt": "a fox", "n": 11})).await.status, 400);
     assert_eq!(kit.get("/v1/requests?summary=true").await.json["summary"]["count"], 0);
     assert_eq!(kit.bills().await["totals"], json!({}));

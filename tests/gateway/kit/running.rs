@@ -46,6 +46,8 @@ impl Kit {
         environment.extend(settings.iter().map(|(name, value)| (format!("LUMENFALL_{name}"), (*value).to_owned())));
         let config = Config::load(None, &environment).unwrap();
         let running = app::start(&config).await.unwrap();
+        // Only the first of all tests in this process installs it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::ClientBuilder::new().no_proxy().build().unwrap();
         Self { base: format!("http://{}", running.address), running, client, _home: home }
     }
