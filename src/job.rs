@@ -77,8 +77,33 @@ pub struct ImageJob {
     pub compression: Option<u8>,
     /// The caller's end user, for the log.
     pub user: Option<String>,
+    /// Pictures to work from.
+    pub images: Vec<Input>,
+    /// Where to edit: transparent pixels are to be changed (OpenAI's convention).
+    pub mask: Option<Input>,
     /// Everything else, passed through: `quality`, `seed`, `style`, and what only one provider knows.
     pub extra: Map<String, Value>,
+}
+
+/// A picture or video that a caller gives: verified bytes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Input {
+    /// The media type of what the bytes really are.
+    pub mime: String,
+    /// The file.
+    pub bytes: Bytes,
+}
+
+impl Input {
+    /// The file as base64.
+    pub fn base64(&self) -> String {
+        base64_simd::STANDARD.encode_to_string(&self.bytes)
+    }
+
+    /// `data:image/png;base64,…`
+    pub fn data_uri(&self) -> String {
+        format!("data:{};base64,{}", self.mime, self.base64())
+    }
 }
 
 /// What one upstream call is asked to make: only what its route can do, in the provider's own words.
@@ -92,8 +117,13 @@ pub struct Brief {
     pub n: u32,
     /// The format asked for, when the route lets us choose.
     pub format: Option<Format>,
-    /// Every parameter under the provider's name for it, the prompt, count, size and format included.
+    /// Every parameter under the provider's name for it: prompt, count, size and format included, and input pictures
+    /// too where the catalog says how (`inputs.form` other than `parts`).
     pub input: Map<String, Value>,
+    /// Input pictures for adapters that place them themselves (`inputs.form = "parts"`: uploads, nested bodies).
+    pub images: Vec<Input>,
+    /// The mask, likewise.
+    pub mask: Option<Input>,
 }
 
 /// One thing a provider made.

@@ -43,5 +43,6 @@ pub fn start(settings: &Settings) {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
     };
     let base = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    let _already_started = if json { base.json().flatten_event(true).try_init() } else { base.try_init() };
+    let _already_started =
+        if json { base.json().flatten_event(true).with_span_list(false).try_init() } else { base.try_init() };
 }

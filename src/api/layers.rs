@@ -43,7 +43,8 @@ pub(super) async fn identify(mut request: Request, next: Next) -> Response {
     if let Ok(value) = HeaderValue::from_str(&arrival.id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
-    let (status, duration_ms) = (response.status().as_u16(), arrival.instant.elapsed().as_millis());
+    let status = response.status().as_u16();
+    let duration_ms = u64::try_from(arrival.instant.elapsed().as_millis()).unwrap_or(u64::MAX);
     let _entered = span.enter();
     // Probes would drown everything else.
     if path == "/healthz" || path == "/readyz" {

@@ -9,7 +9,7 @@ pub mod size_rule;
 pub use load::{Problem, load};
 pub use model::{Lifecycle, Modality, Model};
 pub use price::{Charge, Component, Made, Price};
-pub use route::Route;
+pub use route::{InputForm, InputShape, Inputs, Route};
 pub use size_rule::{SizeChoice, SizeRule};
 
 use crate::base::nearest::nearest;

@@ -5,6 +5,7 @@ use crate::base::Usd;
 use crate::job::{Tokens, Usage};
 use crate::media::Size;
 use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -127,7 +128,6 @@ pub struct Component {
 }
 
 fn as_float<S: serde::Serializer>(value: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
-    use rust_decimal::prelude::ToPrimitive;
     serializer.serialize_f64(value.to_f64().unwrap_or_default())
 }
 
@@ -263,11 +263,11 @@ impl PriceLine {
             // Images in this issue of the catalog; seconds come with measured videos.
             Metric::Second => return None,
             Metric::Megapixel => {
-                let units = match made.usage.units {
-                    Some(units) => self.tier_exact(units),
-                    None => Decimal::from(made.sizes.iter().map(|size| self.tier(megapixels(*size))).sum::<u64>()),
-                };
-                ("megapixel", made.sizes.iter().map(|size| megapixels(*size)).sum(), units)
+                let sum = |of: &dyn Fn(u64) -> u64| made.sizes.iter().map(|size| of(megapixels(*size))).sum::<u64>();
+                match made.usage.units {
+                    Some(units) => ("megapixel", units.ceil().to_u64()?, self.tier_exact(units)),
+                    None => ("megapixel", sum(&|units| units), Decimal::from(sum(&|units| self.tier(units)))),
+                }
             }
             Metric::TokenText | Metric::TokenImage => {
                 let count = self.tokens(tokens?);
@@ -280,7 +280,7 @@ impl PriceLine {
             flow: self.flow,
             metric,
             quantity,
-            billable_quantity: rust_decimal::prelude::ToPrimitive::to_u64(&billable.ceil())?,
+            billable_quantity: billable.ceil().to_u64()?,
             unit_price,
             total_cost: Usd::from_dollars(exact)?,
             exact,

@@ -39,6 +39,9 @@ pub struct Route {
     /// Most pictures in one call.
     #[serde(default = "one")]
     pub max_n: u32,
+    /// What pictures it takes.
+    #[serde(default)]
+    pub inputs: Option<Inputs>,
     /// Longest prompt, in characters.
     #[serde(default)]
     pub max_prompt: Option<usize>,
@@ -75,6 +78,55 @@ const fn one() -> u32 {
 
 const fn usual_seconds() -> u32 {
     20
+}
+
+/// How a route takes pictures: `inputs = { max = 4, field = "image_urls" }`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inputs {
+    /// How many at most.
+    pub max: usize,
+    /// How they are written.
+    #[serde(default)]
+    pub form: InputForm,
+    /// The parameter; unused by [`InputForm::Parts`].
+    #[serde(default)]
+    pub field: String,
+    /// One value or several.
+    #[serde(default)]
+    pub shape: InputShape,
+    /// The parameter of the mask; none when the route takes none.
+    #[serde(default)]
+    pub mask: Option<String>,
+    /// Whether white is what the mask changes; transparent pixels are, when false.
+    #[serde(default)]
+    pub white_mask: bool,
+}
+
+/// How an input picture is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InputForm {
+    /// `data:image/png;base64,…`
+    #[default]
+    DataUri,
+    /// Base64 alone.
+    Base64,
+    /// By the adapter: a file upload or a nested body.
+    Parts,
+}
+
+/// How several input pictures share a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InputShape {
+    /// A list: `image_urls: [a, b]`.
+    #[default]
+    List,
+    /// One text: `image_url: a`.
+    Single,
+    /// Numbered names: `input_image`, `input_image_2`, …
+    Numbered,
 }
 
 impl Route {

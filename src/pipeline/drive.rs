@@ -161,7 +161,15 @@ mod tests {
     }
 
     async fn run(script: &Script, seconds: u64) -> Result<Driven, Fault> {
-        let brief = Brief { model: "m".into(), mode: Mode::TextToImage, n: 1, format: None, input: Map::new() };
+        let brief = Brief {
+            model: "m".into(),
+            mode: Mode::TextToImage,
+            n: 1,
+            format: None,
+            input: Map::new(),
+            images: Vec::new(),
+            mask: None,
+        };
         let site = Site { base_url: "https://q".into() };
         drive(find("fal").unwrap(), &site, &brief, script, Instant::now() + Duration::from_secs(seconds)).await
     }

@@ -1,8 +1,8 @@
 //! A job meets a route: what the route is asked for (the brief), what we still owe (the debts), and what was changed
 //! or dropped on the way (the adjustments). Pure.
 
-use crate::catalog::{Route, SizeChoice};
-use crate::job::{Brief, ImageJob};
+use crate::catalog::{InputForm, InputShape, Route, SizeChoice};
+use crate::job::{Brief, ImageJob, Input};
 use crate::media::{Format, Size};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -68,8 +68,10 @@ pub(super) fn fit(job: &ImageJob, route: &Route) -> Result<Fit, Misfit> {
     if let Some(max) = route.max_prompt.filter(|max| length > *max) {
         return Err(Misfit(format!("its prompts have at most {max} characters, this one has {length}")));
     }
+    check_inputs(job, route)?;
     let mut adjustments = Vec::new();
     let mut input = route.defaults.clone();
+    put_inputs(&mut input, job, route);
     put(&mut input, route, "prompt", json!(job.prompt));
     let size = route.size.choose(&job.size);
     if size.adjusted {
@@ -81,6 +83,11 @@ pub(super) fn fit(job: &ImageJob, route: &Route) -> Result<Fit, Misfit> {
     let (format, debts) = settle_format(job, route, &mut input, &mut adjustments);
     pass_through(job, route, &mut input, &mut adjustments);
     Ok(Fit { input, format, debts, adjustments, expect, promised })
+}
+
+/// The brief for all of a job's pictures in one call of a route: what an adapter is handed. An error says why not.
+pub fn brief_for(job: &ImageJob, route: &Route) -> Result<Brief, String> {
+    fit(job, route).map(|fit| fit.brief(job, route, job.n)).map_err(|misfit| misfit.0)
 }
 
 impl Fit {
@@ -101,7 +108,46 @@ impl Fit {
         if route.max_n > 1 {
             put(&mut input, route, "n", json!(n));
         }
-        Brief { model: route.upstream.clone(), mode: job.mode, n, format: self.format, input }
+        let parts = route.inputs.as_ref().is_some_and(|inputs| inputs.form == InputForm::Parts);
+        let (images, mask) = if parts { (job.images.clone(), job.mask.clone()) } else { (Vec::new(), None) };
+        Brief { model: route.upstream.clone(), mode: job.mode, n, format: self.format, input, images, mask }
+    }
+}
+
+/// All pictures or none: a route that cannot take every one is not for this job.
+fn check_inputs(job: &ImageJob, route: &Route) -> Result<(), Misfit> {
+    let most = route.inputs.as_ref().map_or(0, |inputs| inputs.max);
+    match job.images.len() {
+        given if given > most && most == 1 => Err(Misfit("it does not support multiple input images".to_owned())),
+        given if given > most => Err(Misfit(format!("it takes at most {most} input images, not {given}"))),
+        _ if job.mask.is_some() && route.inputs.as_ref().is_none_or(|inputs| inputs.mask.is_none()) => {
+            Err(Misfit("it takes no mask".to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes input pictures where the catalog says; adapters place the others themselves.
+fn put_inputs(input: &mut Map<String, Value>, job: &ImageJob, route: &Route) {
+    let Some(inputs) = route.inputs.as_ref().filter(|inputs| inputs.form != InputForm::Parts) else { return };
+    let write = |image: &Input| match inputs.form {
+        InputForm::Base64 => json!(image.base64()),
+        _ => json!(image.data_uri()),
+    };
+    let mut images = job.images.iter().map(write);
+    match inputs.shape {
+        InputShape::List if job.images.is_empty() => {}
+        InputShape::List => drop(input.insert(inputs.field.clone(), images.collect())),
+        InputShape::Single => input.extend(images.next().map(|image| (inputs.field.clone(), image))),
+        InputShape::Numbered => {
+            for (index, image) in images.enumerate() {
+                let field = if index == 0 { inputs.field.clone() } else { format!("{}_{}", inputs.field, index + 1) };
+                input.insert(field, image);
+            }
+        }
+    }
+    if let (Some(mask), Some(field)) = (&job.mask, &inputs.mask) {
+        input.insert(field.clone(), write(mask));
     }
 }
 
@@ -215,6 +261,8 @@ mod tests {
             format: None,
             compression: None,
             user: None,
+            images: Vec::new(),
+            mask: None,
             extra: Map::new(),
         }
     }

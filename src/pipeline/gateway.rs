@@ -160,7 +160,8 @@ fn refusal(fault: &Fault, plan: &Plan) -> Error {
         FaultKind::Moderated => base(ErrorKind::ContentPolicy, fault.message.clone()),
         FaultKind::Auth => {
             let text = format!("The provider refused this gateway's credential or account: {}", fault.message);
-            base(ErrorKind::Upstream, text)
+            // The status is about our key: the caller's is good.
+            Error { upstream_status: None, ..base(ErrorKind::Upstream, text) }
         }
         _ if plan.forced => base(ErrorKind::Upstream, fault.message.clone()),
         _ => {

@@ -14,7 +14,7 @@ mod upstream;
 pub use answer::{Answer, Delivery, Estimate, Handle, Timing, dollars, provider_name};
 pub use failover::Runner;
 pub use finish::{Body, Finished, Finisher};
-pub use fit::Adjustment;
+pub use fit::{Adjustment, brief_for};
 pub use gateway::Gateway;
 pub use ledger::{Asker, Ledger};
 pub use plan::Plan;

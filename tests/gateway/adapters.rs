@@ -1,13 +1,17 @@
 //! Every fixture conversation, twice: through the adapter alone, and through the whole gateway.
 
-use super::kit::{Ends, Fixture, KEY, Kit, Scripted, fill};
+use super::kit::{Ends, Fixture, KEY, Kit, Scripted, fill, picture, picture_facts};
 use bytes::Bytes;
 use lumenfall::base::Timestamp;
+use lumenfall::catalog::Route;
 use lumenfall::fault::Fault;
-use lumenfall::job::{Brief, Mode, Output};
-use lumenfall::outbound::{Call, Payload, Reply};
+use lumenfall::job::{Brief, ImageJob, Input, Mode, Output, ResponseForm};
+use lumenfall::media::{Format, SizeAsk};
+use lumenfall::outbound::{Call, Content, Payload, Reply};
+use lumenfall::pipeline::brief_for;
 use lumenfall::providers::{self, Adapter, Site, Turn};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 const BASE: &str = "https://provider.example";
 
@@ -58,6 +62,9 @@ fn converse(adapter: &dyn Adapter, fixture: &Fixture) -> Result<Vec<Output>, Fau
         if let Some(body) = &said.expect.json {
             assert_eq!(call.payload, Payload::Json(fill(body, BASE)), "{}", fixture.name);
         }
+        if let Some(form) = &said.expect.form {
+            assert_eq!(&form_of(&call), form, "{}", fixture.name);
+        }
         assert_stored(&call);
         let headers = said.reply.headers.iter().map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned()));
         let body = Bytes::from(said.reply.body(BASE));
@@ -66,18 +73,79 @@ fn converse(adapter: &dyn Adapter, fixture: &Fixture) -> Result<Vec<Output>, Fau
     }
 }
 
-/// What the pipeline would hand over: the body that the fixture expects is the brief's input, plus what the adapter adds.
+/// What the pipeline hands to the adapter for the fixture's request.
 fn brief(adapter: &dyn Adapter, fixture: &Fixture) -> Brief {
-    let model = fixture.request["model"].as_str().unwrap();
+    let request = &fixture.request;
     let files =
         [("models", include_str!("../../config/catalog/models.toml")), (adapter.card().id, adapter.card().catalog)];
     let catalog = lumenfall::catalog::load(files).unwrap();
-    let named = catalog.find(model).unwrap();
-    let route = catalog.routes(named.model).iter().find(|route| route.provider == fixture.provider()).unwrap();
-    let mut input =
-        fixture.turns[0].expect.json.clone().unwrap_or(Value::Null).as_object().cloned().unwrap_or_default();
-    input.remove("model");
-    Brief { model: route.upstream.clone(), mode: Mode::TextToImage, n: 1, format: None, input }
+    let named = catalog.find(request["model"].as_str().unwrap()).unwrap();
+    let images = inputs(&request["images"]);
+    let mode = if images.is_empty() { Mode::TextToImage } else { Mode::ImageEdit };
+    let fits = |route: &&Arc<Route>| route.provider == fixture.provider() && route.modes.contains(&mode);
+    let route = catalog.routes(named.model).iter().find(fits).unwrap();
+    let said = |name: &str| text(&request[name]);
+    let (size, ratio, tier) = (said("size"), said("aspect_ratio"), said("resolution"));
+    let extra = request.as_object().unwrap().clone().into_iter().filter(|(name, _)| !TAKEN.contains(&name.as_str()));
+    let job = ImageJob {
+        model: named.model.id.clone(),
+        mode,
+        prompt: said("prompt").unwrap_or_default(),
+        n: request["n"].as_u64().map_or(1, |n| u32::try_from(n).unwrap()),
+        size: SizeAsk::parse(size.as_deref(), ratio.as_deref(), tier.as_deref()).unwrap(),
+        form: ResponseForm::B64Json,
+        format: said("output_format").and_then(|name| Format::parse(&name)),
+        compression: request["output_compression"].as_u64().map(|number| u8::try_from(number).unwrap()),
+        user: None,
+        images,
+        mask: inputs(&json!([request["mask"]])).pop(),
+        extra: extra.collect(),
+    };
+    brief_for(&job, route).unwrap_or_else(|why| panic!("{}: {why}", fixture.name))
+}
+
+/// Parameters that a job holds in fields of their own.
+const TAKEN: [&str; 12] = [
+    "model",
+    "prompt",
+    "n",
+    "size",
+    "aspect_ratio",
+    "resolution",
+    "output_format",
+    "output_compression",
+    "images",
+    "mask",
+    "response_format",
+    "user",
+];
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+/// Pictures written as `{uri:png:64x64}`.
+fn inputs(list: &Value) -> Vec<Input> {
+    let specs = list.as_array().into_iter().flatten().filter_map(Value::as_str);
+    let read = |text: &str| {
+        let spec = text.strip_prefix("{uri:").and_then(|rest| rest.strip_suffix('}')).unwrap();
+        let mime = format!("image/{}", spec.split(':').next().unwrap());
+        Input { mime, bytes: Bytes::from(picture(spec)) }
+    };
+    specs.map(read).collect()
+}
+
+/// A form's parts, files by their format and size: `{file:png:64x64}`.
+fn form_of(call: &Call) -> Vec<(String, String)> {
+    let Payload::Form(parts) = &call.payload else { panic!("not a form: {call:?}") };
+    let show = |content: &Content| match content {
+        Content::Text(text) => text.clone(),
+        Content::File { bytes, .. } => {
+            let facts = picture_facts(bytes);
+            format!("{{file:{}:{}}}", facts.format, facts.size)
+        }
+    };
+    parts.iter().map(|part| (part.name.clone(), show(&part.content))).collect()
 }
 
 /// A call survives storage, so that a job can go on after a restart.

@@ -56,7 +56,9 @@ async fn another_size_or_label_than_promised_is_noticed() {
     // A wrong content type changes nothing: the body is read, and the picture is looked at.
     for provider in ["openai", "fal"] {
         kit.control(json!({"provider": provider, "fault": "wrong_type", "times": 1})).await;
-        let got = kit.generate(json!({"model": format!("{provider}/gpt-image-2"), "prompt": "a fox"})).await;
+        let got = kit
+            .generate(json!({"model": format!("{provider}/gpt-image-2"), "prompt": "a fox", "output_format": "png"}))
+            .await;
         assert!(got.status == 200 && got.json["output_format"] == "png", "{}", got.json);
     }
     kit.running.stop().await;

@@ -47,7 +47,20 @@ pub(in crate::api) fn read_generation(fields: Map<String, Value>) -> Result<(Ima
     fields.take("partial_images");
     let extra = fields.0.into_iter().filter(|(_, value)| !value.is_null()).collect();
     let mode = Mode::TextToImage;
-    let job = ImageJob { model, mode, prompt, n, size, form, format, compression, user, extra };
+    let job = ImageJob {
+        model,
+        mode,
+        prompt,
+        n,
+        size,
+        form,
+        format,
+        compression,
+        user,
+        images: Vec::new(),
+        mask: None,
+        extra,
+    };
     Ok((job, session))
 }
 

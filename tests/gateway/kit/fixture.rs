@@ -1,7 +1,8 @@
 //! Fixture conversations: what is asked, what the provider says turn by turn, and how it ends. One file is replayed
 //! through the pure adapter and through the whole gateway.
 //!
-//! In the texts, `{base}` is the provider's base address and `{b64:png:64x64}` a picture in base64.
+//! In the texts, `{base}` is the provider's base address, `{b64:png:64x64}` a picture in base64 and `{uri:png:64x64}`
+//! the same as a data address.
 
 use lumenfall::media::{Format, Size, draw};
 use serde::Deserialize;
@@ -40,6 +41,8 @@ pub(crate) struct Expect {
     pub(crate) url: String,
     /// The whole JSON body.
     pub(crate) json: Option<Value>,
+    /// The parts of a form, in order: name and text, or `{file:png:64x64}`.
+    pub(crate) form: Option<Vec<(String, String)>>,
     /// Headers that must be there; the credential among them.
     #[serde(default)]
     pub(crate) headers: Map<String, Value>,
@@ -116,17 +119,23 @@ impl Said {
 /// Puts the base address and pictures into every text of a document.
 pub(crate) fn fill(value: &Value, base: &str) -> Value {
     match value {
-        Value::String(text) => match text.strip_prefix("{b64:").and_then(|rest| rest.strip_suffix('}')) {
-            Some(spec) => Value::String(base64_simd::STANDARD.encode_to_string(picture(spec))),
-            None => Value::String(text.replace("{base}", base)),
-        },
+        Value::String(text) => {
+            let spec = |kind: &str| text.strip_prefix(kind).and_then(|rest| rest.strip_suffix('}'));
+            let encode = |spec: &str| base64_simd::STANDARD.encode_to_string(picture(spec));
+            Value::String(match (spec("{b64:"), spec("{uri:")) {
+                (Some(spec), _) => encode(spec),
+                (_, Some(spec)) => format!("data:image/{};base64,{}", spec.split(':').next().unwrap(), encode(spec)),
+                _ => text.replace("{base}", base),
+            })
+        }
         Value::Array(items) => items.iter().map(|item| fill(item, base)).collect(),
         Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), fill(value, base))).collect(),
         other => other.clone(),
     }
 }
 
-fn picture(spec: &str) -> Vec<u8> {
+/// The picture of a spec such as `png:64x64`.
+pub(crate) fn picture(spec: &str) -> Vec<u8> {
     let (format, size) = spec.split_once(':').unwrap();
     draw("fixture", Size::parse(size).unwrap(), Format::parse(format).unwrap()).unwrap().to_vec()
 }
