@@ -3,7 +3,7 @@
 use crate::api::Api;
 use crate::base::{Secret, Timestamp};
 use crate::catalog::{self, Catalog};
-use crate::config::{Config, Problems};
+use crate::config::{Config, Problems, Provider};
 use crate::media::storage::{Storage, StorageError};
 use crate::media::{Limits, Workers};
 use crate::outbound::{Client, Destination, Guard};
@@ -89,6 +89,8 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     };
     let guard = Guard::new(config.outbound.allow_private, sandbox);
     let client = Client::new(config.outbound.clone(), guard).map_err(|error| StartError::Client(error.to_string()))?;
+    let callers = Client::new(config.outbound.clone(), Guard::default())
+        .map_err(|error| StartError::Client(error.to_string()))?;
     let gateway = Arc::new(Gateway {
         catalog,
         runner: Runner {
@@ -98,6 +100,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         },
         ledger: Ledger::new(store.clone(), sandbox.is_some()),
         storage: storage.clone(),
+        callers,
         sandbox: sandbox.is_some(),
     });
     aside.push(tokio::spawn(sweep(storage, stopped.clone())));
@@ -145,13 +148,23 @@ fn upstream(adapter: &'static dyn Adapter, config: &Config, sandbox: Option<Sock
         }
         _ => {
             let usable = inside || !own.api_key.is_empty() || !own.base_url.is_empty();
-            let base_url = if own.base_url.is_empty() { card.base_url.to_owned() } else { own.base_url };
+            let base_url = if own.base_url.is_empty() { located(card.base_url, &own) } else { own.base_url };
             usable.then_some((base_url, own.api_key))?
         }
     };
     let base_url = base_url.trim_end_matches('/').to_owned();
     let destination = Destination { base_url: base_url.clone(), hosts: card.hosts, auth: card.auth, key };
     Some(Upstream { adapter, site: Site { base_url }, destination })
+}
+
+/// An address with its project and region filled in. Google's regions have hosts of their own, `global` has none.
+fn located(base_url: &str, own: &Provider) -> String {
+    let region = if own.region.is_empty() { "global" } else { own.region.as_str() };
+    let filled = base_url.replace("{project}", &own.project).replace("{region}", region);
+    if filled == base_url || region == "global" {
+        return filled;
+    }
+    filled.replacen("https://", &format!("https://{region}-"), 1)
 }
 
 fn finisher(config: &Config, client: Client) -> Finisher {

@@ -3,6 +3,7 @@
 
 use crate::base::Secret;
 use crate::base::nearest::nearest;
+use crate::outbound::AuthScheme;
 use crate::providers::ADAPTERS;
 use crate::{api, outbound, pipeline, store, telemetry};
 use config::{File, FileFormat};
@@ -108,8 +109,12 @@ pub enum Switch {
 pub struct Provider {
     /// Another address than the usual one; empty for the usual.
     pub base_url: String,
-    /// The credential.
+    /// The credential; for Google a service account's JSON, or the path of its file.
     pub api_key: Secret,
+    /// Google Cloud's project, when the service account's own is not meant.
+    pub project: String,
+    /// Google Cloud's region; `global` when empty.
+    pub region: String,
 }
 
 /// Everything that is wrong with a configuration.
@@ -150,9 +155,29 @@ impl Config {
         if !problems.is_empty() {
             return Err(Problems(problems));
         }
-        let config = merge(&file, overrides).map_err(|error| Problems(vec![error.to_string()]))?;
+        let mut config = merge(&file, overrides).map_err(|error| Problems(vec![error.to_string()]))?;
+        config.read_service_accounts()?;
         let wrong = config.check();
         if wrong.is_empty() { Ok(config) } else { Err(Problems(wrong)) }
+    }
+
+    /// Google's credentials are usually given as the path of a file.
+    fn read_service_accounts(&mut self) -> Result<(), Problems> {
+        for card in ADAPTERS.iter().map(|adapter| adapter.card()).filter(|card| card.auth == AuthScheme::Google) {
+            let Some(provider) = self.providers.get_mut(card.id) else { continue };
+            let key = provider.api_key.expose();
+            // A key is JSON or a token; neither has a dot and an ending as a file's name has.
+            if Path::new(key).extension().is_some_and(|ending| ending == "json") {
+                let text = std::fs::read_to_string(key)
+                    .map_err(|error| Problems(vec![format!("providers.{}.api_key: {key}: {error}", card.id)]))?;
+                provider.api_key = Secret::new(text);
+            }
+            if provider.project.is_empty() {
+                let file: serde_json::Value = serde_json::from_str(provider.api_key.expose()).unwrap_or_default();
+                file["project_id"].as_str().unwrap_or_default().clone_into(&mut provider.project);
+            }
+        }
+        Ok(())
     }
 
     /// What is wrong with values that parse.
@@ -224,6 +249,12 @@ fn read_environment(
             overrides.push((format!("providers.{}.api_key", card.id), value.clone()));
         }
     }
+    for (name, key) in [("GOOGLE_CLOUD_PROJECT", "project"), ("GOOGLE_CLOUD_LOCATION", "region")] {
+        let cloud = ADAPTERS.iter().map(|adapter| adapter.card()).filter(|card| card.base_url.contains("{project}"));
+        if let Some(value) = environment.get(name).filter(|value| !value.is_empty()) {
+            overrides.extend(cloud.map(|card| (format!("providers.{}.{key}", card.id), value.clone())));
+        }
+    }
     if let Some(url) = environment.get("DATABASE_URL").filter(|url| !url.is_empty()) {
         overrides.push(("database.url".to_owned(), url.clone()));
     }
@@ -247,8 +278,10 @@ fn known_keys() -> BTreeSet<String> {
     let mut keys = Vec::new();
     flatten("", &defaults, &mut keys);
     for card in ADAPTERS.iter().map(|adapter| adapter.card()) {
-        keys.push(format!("providers.{}.api_key", card.id));
-        keys.push(format!("providers.{}.base_url", card.id));
+        let own = ["api_key", "base_url"].into_iter();
+        // Only an address that speaks of a project and a region has use for them.
+        let cloud = ["project", "region"].into_iter().filter(|_| card.base_url.contains("{project}"));
+        keys.extend(own.chain(cloud).map(|name| format!("providers.{}.{name}", card.id)));
     }
     keys.into_iter().collect()
 }

@@ -1,20 +1,23 @@
-//! `POST images/generations`.
+//! `POST images/generations` and `POST images/edits`.
 
 use super::Api;
 use super::body::JsonObject;
 use super::caller::Caller;
+use super::form;
+use super::inputs::Given;
 use super::layers::Arrival;
-use super::wire::images::{ImagesBody, estimate, read_generation};
+use super::wire::images::{ImagesBody, estimate, read_edit, read_generation};
 use crate::error::Error;
 use crate::job::ImageJob;
 use crate::pipeline::{Answer, Asker};
 use axum::body::Body;
-use axum::extract::{Extension, OriginalUri, Query, State};
+use axum::extract::{Extension, FromRequest, OriginalUri, Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::stream;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use std::convert::Infallible;
 use tracing::Instrument;
 
@@ -41,16 +44,72 @@ pub(super) async fn generate(
     headers: HeaderMap,
     body: JsonObject,
 ) -> Result<Response, Error> {
-    let said = |name: &str| body.fields.get(name).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
-    let (model, bytes) = (said("model"), body.bytes);
-    let origin = api.origin(&headers);
-    let mut asker = asker(&caller, &arrival, uri.path(), &headers, origin, bytes);
+    let mut asker = asker(&caller, &arrival, uri.path(), &headers, api.origin(&headers));
+    asker.request_bytes = body.bytes;
+    let model = model_said(&body.fields);
+    let read = read_generation(body.fields);
+    answer(api, &caller, asker, options.dry(), &model, read).await
+}
+
+/// Changes pictures: a form or a JSON object, with every input picture verified before anything is bought.
+pub(super) async fn edit(
+    State(api): State<Api>,
+    caller: Caller,
+    Extension(arrival): Extension<Arrival>,
+    OriginalUri(uri): OriginalUri,
+    Query(options): Query<Options>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Response, Error> {
+    let mut asker = asker(&caller, &arrival, uri.path(), &headers, api.origin(&headers));
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let (fields, given) = if kind.trim_start().starts_with("multipart/form-data") {
+        let form = form::read(request.into_body(), kind, api.0.max_body_bytes).await?;
+        asker.request_bytes = form.bytes;
+        (form.fields, Given::of_form(form.files))
+    } else {
+        let mut body = JsonObject::from_request(request, &api).await?;
+        asker.request_bytes = body.bytes;
+        let given = Given::of_json(&mut body.fields)?;
+        (body.fields, given)
+    };
+    let model = model_said(&fields);
+    let read = match read_edit(fields) {
+        Ok(read) => with_inputs(&api, given, read).await,
+        Err(error) => Err(error),
+    };
+    answer(api, &caller, asker, options.dry(), &model, read).await
+}
+
+/// A job and the grouping id that came with it.
+type Read = (ImageJob, Option<String>);
+
+async fn with_inputs(api: &Api, given: Given, (job, session): Read) -> Result<Read, Error> {
+    let (images, mask) = given.obtain(&api.0.gateway).await?;
+    if images.is_empty() {
+        return Err(Error::invalid("image", "'image' is required: a file, a link, a data URI or base64."));
+    }
+    Ok((ImageJob { images, mask, ..job }, session))
+}
+
+fn model_said(fields: &Map<String, Value>) -> String {
+    fields.get("model").and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+async fn answer(
+    api: Api,
+    caller: &Caller,
+    mut asker: Asker,
+    dry: bool,
+    model: &str,
+    read: Result<Read, Error>,
+) -> Result<Response, Error> {
     let gateway = &api.0.gateway;
-    let read = read_generation(body.fields).and_then(|(job, session)| {
+    let read = read.and_then(|(job, session)| {
         let canonical = gateway.catalog.find(&job.model).ok().map(|named| named.model.id.clone());
         caller.require_model(&job.model, canonical.as_deref()).map(|()| (job, session))
     });
-    if options.dry() {
+    if dry {
         let (job, _) = read?;
         return Ok(axum::Json(estimate(&gateway.estimate(&job)?)).into_response());
     }
@@ -60,7 +119,7 @@ pub(super) async fn generate(
             asker.user.clone_from(&job.user);
             job
         }
-        Err(error) => return Err(gateway.ledger.reject(asker, &model, &error).await),
+        Err(error) => return Err(gateway.ledger.reject(asker, model, &error).await),
     };
     // A task of its own: when the caller hangs up, what was bought is still written down.
     let task = api.0.tasks.spawn(serve(api.clone(), job, asker).in_current_span());
@@ -101,14 +160,7 @@ fn headers_of(answer: &Answer, sandbox: bool) -> HeaderMap {
         .collect()
 }
 
-fn asker(
-    caller: &Caller,
-    arrival: &Arrival,
-    path: &str,
-    headers: &HeaderMap,
-    origin: String,
-    request_bytes: usize,
-) -> Asker {
+fn asker(caller: &Caller, arrival: &Arrival, path: &str, headers: &HeaderMap, origin: String) -> Asker {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     Asker {
         request_id: arrival.id.clone(),
@@ -121,7 +173,7 @@ fn asker(
         session_id: header("x-lumenfall-session-id").map(|id| id.chars().take(200).collect()),
         trace_id: header("traceparent").and_then(trace_id),
         user: None,
-        request_bytes,
+        request_bytes: 0,
     }
 }
 

@@ -3,8 +3,10 @@
 mod body;
 mod caller;
 mod error;
+mod form;
 mod health;
 mod images;
+mod inputs;
 mod keys;
 mod layers;
 mod media;
@@ -101,6 +103,7 @@ impl Api {
         // The OpenAI-compatible routes answer under both prefixes; the native ones under /v1 only.
         let compatible = Router::new()
             .route("/images/generations", post(images::generate))
+            .route("/images/edits", post(images::edit))
             .route("/models", get(models::list))
             .route("/models/{*id}", get(models::one));
         let native = Router::new()

@@ -10,6 +10,8 @@ pub enum AuthScheme {
     None,
     /// `Authorization: Bearer <key>`
     Bearer,
+    /// `Authorization: Bearer <token>`, the token being had for a Google service account's key.
+    Google,
     /// `Authorization: <word> <key>`, as fal's `Key`.
     Word(&'static str),
     /// A header of its own, as BFL's `x-key`. Lower case.
@@ -22,7 +24,7 @@ impl AuthScheme {
     pub fn header(self, key: &Secret) -> Option<(HeaderName, HeaderValue)> {
         let (name, text) = match self {
             Self::None => return None,
-            Self::Bearer => (AUTHORIZATION, format!("Bearer {}", key.expose())),
+            Self::Bearer | Self::Google => (AUTHORIZATION, format!("Bearer {}", key.expose())),
             Self::Word(word) => (AUTHORIZATION, format!("{word} {}", key.expose())),
             Self::Header(name) => (HeaderName::from_static(name), key.expose().to_owned()),
         };

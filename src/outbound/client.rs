@@ -4,6 +4,7 @@
 use super::Settings;
 use super::auth::AuthScheme;
 use super::call::{Call, Content, Leg, Part, Payload, Reply};
+use super::google::{Exchange, Tokens};
 use super::guard::Guard;
 use crate::base::{Secret, Timestamp};
 use crate::fault::{Accepted, Fault, FaultKind};
@@ -43,6 +44,7 @@ pub struct Client {
     http: reqwest::Client,
     guard: Guard,
     settings: Arc<Settings>,
+    tokens: Arc<Tokens>,
 }
 
 impl Client {
@@ -57,7 +59,7 @@ impl Client {
             .pool_idle_timeout(Duration::from_mins(1))
             .user_agent(concat!("lumenfall/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { http, guard, settings: Arc::new(settings) })
+        Ok(Self { http, guard, settings: Arc::new(settings), tokens: Arc::default() })
     }
 
     /// Sends one call. The key goes along only to the provider's own hosts.
@@ -72,7 +74,11 @@ impl Client {
         for (name, value) in &call.headers {
             request = request.header(name, value);
         }
-        if let Some((name, value)) = to.auth.header(&to.key) {
+        let key = match to.auth {
+            AuthScheme::Google => self.google_token(&to.key, deadline).await?,
+            _ => to.key.clone(),
+        };
+        if let Some((name, value)) = to.auth.header(&key) {
             request = request.header(name, value);
         }
         request = match &call.payload {
@@ -98,11 +104,22 @@ impl Client {
         }
     }
 
-    /// Downloads a result file: no key, guarded, within the size cap, redirects followed by hand and checked again.
+    /// Downloads a provider's result file: no key, only from the provider's own hosts.
     pub async fn download(&self, link: &str, from: &Destination, deadline: Instant) -> Result<Bytes, Fault> {
+        self.read_file(link, Some(from), deadline).await
+    }
+
+    /// Downloads a file that a caller named: from any public host. The guard of this client decides what is public, so
+    /// callers' links need a client whose guard has no exceptions.
+    pub async fn download_public(&self, link: &str, deadline: Instant) -> Result<Bytes, Fault> {
+        self.read_file(link, None, deadline).await
+    }
+
+    /// Guarded, within the size cap, redirects followed by hand and checked again.
+    async fn read_file(&self, link: &str, from: Option<&Destination>, deadline: Instant) -> Result<Bytes, Fault> {
         let mut url = self.address(link)?;
         for _ in 0..4 {
-            if !from.covers(&url) {
+            if from.is_some_and(|from| !from.covers(&url)) {
                 let host = url.host_str().unwrap_or_default();
                 let text = format!("the result is on the foreign host '{host}'");
                 return Err(Fault::new(FaultKind::Malformed, text));
@@ -135,6 +152,33 @@ impl Client {
             }
         }
         Err(Fault::new(FaultKind::Malformed, "the result link redirects too often"))
+    }
+
+    /// The access token for a Google credential; a service account's key goes to Google's own hosts only.
+    async fn google_token(&self, key: &Secret, deadline: Instant) -> Result<Secret, Fault> {
+        let exchange = |exchange: Exchange| async move {
+            self.guard.check(&exchange.url).map_err(|blocked| Fault::new(FaultKind::Auth, blocked.to_string()))?;
+            let host = exchange.url.host_str().unwrap_or_default();
+            if !host.ends_with(".googleapis.com") {
+                return Err(Fault::new(FaultKind::Auth, format!("the service account's token_uri is on '{host}'")));
+            }
+            let kind = "application/x-www-form-urlencoded";
+            let request = self.http.post(exchange.url).header(header::CONTENT_TYPE, kind).body(exchange.form);
+            #[expect(clippy::disallowed_methods, reason = "this is the place that sends")]
+            let answer = async { receive(request.send().await?, 1 << 20).await };
+            match timeout_at(deadline, answer).await {
+                Ok(Ok(Received::Whole(200, _, body))) => Ok(body),
+                Ok(Ok(Received::Whole(status, ..))) => {
+                    let text = format!("Google refused a token for the service account ({status})");
+                    Err(Fault::new(FaultKind::Auth, text).status(status))
+                }
+                Ok(Ok(Received::TooLarge(_))) => Err(Fault::new(FaultKind::Auth, "Google's token answer is too large")),
+                // No token, no call: nothing was bought.
+                Ok(Err(error)) => Err(broken(&error, Leg::Poll)),
+                Err(_) => Err(Fault::new(FaultKind::Timeout, "Google did not give a token in time")),
+            }
+        };
+        self.tokens.token(key, exchange).await
     }
 
     fn address(&self, text: &str) -> Result<Url, Fault> {

@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod call;
 pub mod client;
+mod google;
 pub mod guard;
 
 pub use auth::AuthScheme;

@@ -72,7 +72,9 @@ pub(super) fn fit(job: &ImageJob, route: &Route) -> Result<Fit, Misfit> {
     let mut adjustments = Vec::new();
     let mut input = route.defaults.clone();
     put_inputs(&mut input, job, route);
-    put(&mut input, route, "prompt", json!(job.prompt));
+    if !job.prompt.is_empty() {
+        put(&mut input, route, "prompt", json!(job.prompt));
+    }
     let size = route.size.choose(&job.size);
     if size.adjusted {
         adjustments.push(size_adjustment(job, &size));

@@ -14,6 +14,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::job::{ImageJob, ResponseForm};
 use crate::media::storage::Storage;
 use crate::media::{Format, Size};
+use crate::outbound::Client;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -29,6 +30,8 @@ pub struct Gateway {
     pub ledger: Ledger,
     /// Keeps finished media.
     pub storage: Storage,
+    /// Fetches what callers name: a guard without exceptions.
+    pub callers: Client,
     /// Whether the providers are simulators.
     pub sandbox: bool,
 }

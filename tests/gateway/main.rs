@@ -3,6 +3,7 @@
 
 mod adapters;
 mod books;
+mod edits;
 mod errors;
 mod failover;
 mod images;

@@ -13,11 +13,24 @@ const MAX_PROMPT: usize = 100_000;
 
 /// A job for `images/generations`, and the grouping id that came with it. Here alone 400s are born.
 pub(in crate::api) fn read_generation(fields: Map<String, Value>) -> Result<(ImageJob, Option<String>), Error> {
-    let mut fields = Fields(fields);
+    read_job(Fields(fields), Mode::TextToImage)
+}
+
+/// A job for `images/edits`, before its pictures: with `scale_factor` it is an upscale, which needs no prompt.
+pub(in crate::api) fn read_edit(fields: Map<String, Value>) -> Result<(ImageJob, Option<String>), Error> {
+    let upscale = fields.get("scale_factor").is_some_and(|value| !value.is_null());
+    read_job(Fields(fields), if upscale { Mode::Upscale } else { Mode::ImageEdit })
+}
+
+fn read_job(mut fields: Fields, mode: Mode) -> Result<(ImageJob, Option<String>), Error> {
     let model = fields.text("model")?.filter(|model| !model.trim().is_empty());
     let model = model.ok_or_else(|| Error::invalid("model", "'model' is required, for example 'gpt-image-2'."))?;
     let prompt = fields.text("prompt")?.filter(|prompt| !prompt.trim().is_empty());
-    let prompt = prompt.ok_or_else(|| Error::invalid("prompt", "'prompt' is required and may not be empty."))?;
+    let prompt = match prompt {
+        Some(prompt) => prompt,
+        None if mode == Mode::Upscale => String::new(),
+        None => return Err(Error::invalid("prompt", "'prompt' is required and may not be empty.")),
+    };
     if prompt.chars().count() > MAX_PROMPT {
         return Err(Error::invalid("prompt", format!("'prompt' is longer than {MAX_PROMPT} characters.")));
     }
@@ -46,7 +59,6 @@ pub(in crate::api) fn read_generation(fields: Map<String, Value>) -> Result<(Ima
     // Without a stream it means nothing to any provider.
     fields.take("partial_images");
     let extra = fields.0.into_iter().filter(|(_, value)| !value.is_null()).collect();
-    let mode = Mode::TextToImage;
     let job = ImageJob {
         model,
         mode,

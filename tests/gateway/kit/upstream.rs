@@ -79,6 +79,11 @@ fn compare(expect: &Expect, base: &str, asked: &str, headers: &HeaderMap, body: 
             wrong.push(format!("{asked}: body {got} instead of {right}"));
         }
     }
+    if let Some(form) = &expect.form {
+        let body = String::from_utf8_lossy(body);
+        let missing = form.iter().filter(|(name, _)| !body.contains(&format!("name=\"{name}\"")));
+        wrong.extend(missing.map(|(name, _)| format!("{asked}: the form lacks '{name}'")));
+    }
     for (name, value) in &expect.headers {
         let got = headers.get(name).and_then(|value| value.to_str().ok());
         if got != value.as_str() {

@@ -1,0 +1,124 @@
+//! Pictures that a caller gives, in every form that clients use: uploads, links, data URIs, base64, objects around
+//! them. Each is fetched through the guard and verified; none is ever dropped silently.
+
+use super::form::Part;
+use crate::error::{Error, ErrorKind};
+use crate::job::Input;
+use crate::media::{Flaw, Picture};
+use crate::pipeline::Gateway;
+use bytes::Bytes;
+use futures::future::try_join_all;
+use serde_json::{Map, Value};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Most pictures of one request.
+const MAX_INPUTS: usize = 16;
+/// How long a caller's link may take.
+const FETCH: Duration = Duration::from_secs(30);
+
+/// The pictures of a request before they are fetched: by parameter name, in order.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    images: Vec<(String, Part)>,
+    mask: Option<Part>,
+}
+
+impl Given {
+    /// From a form's picture parts.
+    pub(super) fn of_form(files: Vec<(String, Part)>) -> Self {
+        let mut given = Self::default();
+        for (name, part) in files {
+            if name.starts_with("mask") {
+                given.mask = Some(part);
+            } else {
+                given.images.push((name, part));
+            }
+        }
+        given
+    }
+
+    /// Takes the picture parameters out of a JSON object.
+    pub(super) fn of_json(fields: &mut Map<String, Value>) -> Result<Self, Error> {
+        let mut given = Self::default();
+        for name in ["image", "images", "image_url", "image_base64"] {
+            match fields.remove(name) {
+                None | Some(Value::Null) => {}
+                Some(Value::Array(items)) => {
+                    for item in items {
+                        given.images.push((name.to_owned(), read_part(name, &item)?));
+                    }
+                }
+                Some(one) => given.images.push((name.to_owned(), read_part(name, &one)?)),
+            }
+        }
+        given.mask = match fields.remove("mask") {
+            None | Some(Value::Null) => None,
+            Some(mask) => Some(read_part("mask", &mask)?),
+        };
+        Ok(given)
+    }
+
+    /// Fetches and verifies everything.
+    pub(super) async fn obtain(self, gateway: &Gateway) -> Result<(Vec<Input>, Option<Input>), Error> {
+        if self.images.len() > MAX_INPUTS {
+            let text = format!("At most {MAX_INPUTS} input images, not {}.", self.images.len());
+            return Err(Error::invalid("image", text));
+        }
+        let images = try_join_all(self.images.into_iter().map(|(name, part)| obtain(gateway, name, part))).await?;
+        let mask = match self.mask {
+            Some(part) => Some(obtain(gateway, "mask".to_owned(), part).await?),
+            None => None,
+        };
+        Ok((images, mask))
+    }
+}
+
+/// A text, or an object such as `{"image_url": "…"}` or `{"image_url": {"url": "…"}}`.
+fn read_part(name: &str, value: &Value) -> Result<Part, Error> {
+    let nested =
+        |value: &Value| ["image_url", "url", "image_base64", "b64_json"].iter().find_map(|key| value.get(key).cloned());
+    let found = match value {
+        Value::Object(_) => nested(value).map(|inner| nested(&inner).unwrap_or(inner)),
+        other => Some(other.clone()),
+    };
+    match found {
+        Some(Value::String(text)) if !text.trim().is_empty() => Ok(Part::Text(text.trim().to_owned())),
+        _ => {
+            let text = format!("'{name}' should hold links, data URIs or base64, or objects with an 'image_url'.");
+            Err(Error::invalid(name, text))
+        }
+    }
+}
+
+async fn obtain(gateway: &Gateway, name: String, part: Part) -> Result<Input, Error> {
+    let bytes = match part {
+        Part::File(bytes) => bytes,
+        Part::Text(text) if text.starts_with("https://") || text.starts_with("http://") => {
+            let fetched = gateway.callers.download_public(&text, Instant::now() + FETCH).await;
+            fetched.map_err(|fault| {
+                Error::invalid(&name, format!("The picture at '{name}' could not be fetched: {fault}."))
+            })?
+        }
+        Part::Text(text) => decode(&name, &text)?,
+    };
+    let limits = gateway.runner.finisher.limits;
+    // Base64 of hostile files can be slow to walk: off the runtime's threads.
+    let picture = gateway.runner.finisher.workers.run(move || Picture::verify(bytes, &limits)).await;
+    match picture.and_then(|verified| verified) {
+        Ok(picture) => Ok(Input { mime: picture.facts.format.mime().to_owned(), bytes: picture.bytes }),
+        Err(Flaw::Busy) => Err(Error::new(ErrorKind::Unavailable, "Too many pictures are waiting to be read.")),
+        Err(flaw) => Err(Error::invalid(&name, format!("Invalid image file provided: {flaw}."))),
+    }
+}
+
+/// A data URI or bare base64.
+fn decode(name: &str, text: &str) -> Result<Bytes, Error> {
+    let body = match text.strip_prefix("data:") {
+        Some(data) => data.split_once(";base64,").map(|(_, body)| body),
+        None => Some(text),
+    };
+    let bytes = body.and_then(|body| base64_simd::STANDARD.decode_to_vec(body).ok());
+    let wrong = || Error::invalid(name, format!("'{name}' is neither an address nor valid base64."));
+    bytes.map(Bytes::from).ok_or_else(wrong)
+}
