@@ -1,5 +1,7 @@
 //! The commands of the program. What a person reads goes to standard output; the log goes to standard error.
 
+pub mod reference;
+
 use crate::app::{self, Running, StartError};
 use crate::base::{Secret, Timestamp};
 use crate::config::{Config, Problems};
@@ -48,6 +50,8 @@ enum Command {
     Check,
     /// List the models and their routes.
     Models,
+    /// Print the reference of models, routes and providers, in Markdown.
+    Reference,
     /// Bring the database up to date and exit.
     Migrate,
     /// Ask the gateway that runs with this configuration whether it is alive.
@@ -134,6 +138,10 @@ async fn dispatch(arguments: Arguments, environment: &BTreeMap<String, String>) 
         Command::Keys { command } => manage_keys(command, &load()?).await,
         Command::Check => check(&load()?),
         Command::Models => list_models(&load()?),
+        Command::Reference => {
+            let page = reference::page(&app::embedded_catalog()?);
+            say(page.map_err(|error| Failure::Said(error.to_string()))?.trim_end())
+        }
         Command::Migrate => {
             let store = Store::open(&load()?.database).await?;
             store.close().await;

@@ -9,6 +9,7 @@ use rust_decimal::prelude::ToPrimitive;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// What a price line counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -237,6 +238,42 @@ impl Price {
         }
         let counted: Vec<Component> = lines.into_iter().filter(|line| line.quantity > 0).collect();
         Some(counted)
+    }
+}
+
+/// In a line, for lists: `$0.07 / megapixel up to 1`, `$5 / 1000000 text tokens in`.
+impl fmt::Display for PriceLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.metric {
+            Metric::Image => "image",
+            Metric::Megapixel => "megapixel",
+            Metric::TokenText => "text token",
+            Metric::TokenImage => "image token",
+            Metric::Second => "second",
+            Metric::Run => "run",
+        };
+        write!(f, "${} / ", self.unit_price.normalize())?;
+        if self.unit_size > 1 {
+            write!(f, "{} ", self.unit_size)?;
+        }
+        let plural = if self.unit_size > 1 { "s" } else { "" };
+        write!(f, "{unit}{plural}")?;
+        if self.flow == Flow::Input {
+            f.write_str(" in")?;
+        }
+        if self.cached {
+            f.write_str(", cached")?;
+        }
+        if let Some(up_to) = self.up_to {
+            write!(f, " up to {up_to}")?;
+        }
+        if self.beyond > 0 {
+            write!(f, " beyond {}", self.beyond)?;
+        }
+        for (name, values) in &self.when {
+            write!(f, " ({name} {})", values.join(" or "))?;
+        }
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@ use crate::media::size::to_side;
 use crate::media::{Ratio, Size, SizeAsk, Tier};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use std::fmt;
 
 /// A route's size grammar, as its catalog row says it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -130,6 +131,31 @@ impl SizeRule {
             Self::None => {
                 SizeChoice { adjusted: *ask != SizeAsk::Unsaid && *ask != SizeAsk::Auto, ..Default::default() }
             }
+        }
+    }
+}
+
+/// In a line, for lists: `multiples of 16, up to 3840, 0.6–8.3 MP`, `1:1, 16:9 at 1K, 2K`.
+impl fmt::Display for SizeRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn join<T: ToString>(items: &[T]) -> String {
+            items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        }
+        match self {
+            Self::Pixels(window) => {
+                write!(f, "any, sides {}–{}", window.min_side.max(window.multiple), window.max_side)?;
+                if window.multiple > 1 {
+                    write!(f, " in steps of {}", window.multiple)?;
+                }
+                if window.max_area < most() {
+                    write!(f, ", {}–{} px", window.min_area, window.max_area)?;
+                }
+                Ok(())
+            }
+            Self::List { sizes, .. } => f.write_str(&join(sizes)),
+            Self::Ratios { ratios, tiers, .. } if tiers.is_empty() => f.write_str(&join(ratios)),
+            Self::Ratios { ratios, tiers, .. } => write!(f, "{} at {}", join(ratios), join(tiers)),
+            Self::None => f.write_str("the model's own"),
         }
     }
 }

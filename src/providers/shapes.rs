@@ -7,7 +7,12 @@ use serde_json::Value;
 /// What a failing reply means by its status alone, with whatever words its body has.
 pub(super) fn fault(asked: &Call, reply: &Reply) -> Fault {
     let (message, code) = words(reply);
-    Fault::new(kind(asked, reply.status), message)
+    let kind = match reply.status {
+        // Come back later: a rate limit by another number.
+        503 if reply.retry_after.is_some() => FaultKind::RateLimited,
+        status => kind(asked, status),
+    };
+    Fault::new(kind, message)
         .accepted(accepted(asked, reply.status))
         .status(reply.status)
         .code(code)

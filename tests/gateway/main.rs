@@ -9,6 +9,7 @@ mod failover;
 mod images;
 mod keys;
 mod kit;
+mod matrix;
 mod models;
 #[path = "../kit/postgres.rs"]
 mod postgres;

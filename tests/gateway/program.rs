@@ -65,6 +65,97 @@ fn check_tells_what_is_enabled_and_why_not() {
     assert!(success && stdout.contains("gpt-image-2") && stdout.contains("openai, fal"), "{stdout}");
 }
 
+/// `docs/models.md` is what `lumenfall reference` prints; `LUMENFALL_BLESS=1` writes it anew.
+#[test]
+fn the_reference_in_the_repository_is_current() {
+    let (success, stdout, _) = Shell::new().run(&["reference"], &[]);
+    assert!(success);
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/models.md");
+    if std::env::var_os("LUMENFALL_BLESS").is_some() {
+        std::fs::write(&path, &stdout).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(path).unwrap() == stdout,
+        "docs/models.md is not what `lumenfall reference` prints"
+    );
+}
+
+/// The simulators alone, for any client.
+#[tokio::test]
+async fn the_sandbox_serves_alone() {
+    let shell = Shell::new();
+    let mut command = shell.command(&["sandbox", "--listen", "127.0.0.1:0"], &[]);
+    let mut serving = Serving(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(serving.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let base = line.split("example ").nth(1).unwrap().trim().trim_end_matches('.');
+    let curl = ["-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", "Authorization: Bearer k"];
+    let answer = Command::new("curl").args(curl).arg(format!("{base}/models")).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&answer.stdout), "200", "{base}");
+}
+
+/// Killed in the middle of a call: the intent is in the log, and the next start settles it.
+#[tokio::test]
+async fn a_kill_loses_no_row() {
+    let shell = Shell::new();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let sandbox = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (listen, sandbox) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{sandbox}"));
+    let key = "lmnfl_test.0123456789abcdef0123456789abcdef";
+    let environment = [
+        ("LUMENFALL_SERVER__LISTEN", listen.as_str()),
+        ("LUMENFALL_SANDBOX__LISTEN", sandbox.as_str()),
+        ("LUMENFALL_AUTH__BOOTSTRAP_KEY", key),
+    ];
+    let start =
+        || Serving(shell.command(&[], &environment).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let curl = |arguments: &[&str]| {
+        let auth = format!("Authorization: Bearer {key}");
+        let mut command = Command::new("curl");
+        command.args(["-s", "--max-time", "20", "-H", &auth, "-H", "Content-Type: application/json"]).args(arguments);
+        let output = command.output().unwrap();
+        serde_json::from_slice::<Value>(&output.stdout).unwrap_or(Value::Null)
+    };
+    let ready = async || {
+        for _ in 0..100 {
+            if curl(&[&format!("http://{listen}/readyz")])["status"] == "ready" {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("the gateway does not get ready");
+    };
+    let mut serving = start();
+    ready().await;
+    curl(&["-d", "{\"provider\": \"openai\", \"latency_ms\": 60000}", &format!("http://{sandbox}/_control")]);
+    let body = "{\"model\": \"openai/gpt-image-2\", \"prompt\": \"a fox\"}";
+    let url = format!("http://{listen}/v1/images/generations");
+    let mut asking = Command::new("curl");
+    let auth = format!("Authorization: Bearer {key}");
+    asking.args(["-s", "--max-time", "20", "-H", &auth, "-H", "Content-Type: application/json", "-d", body, &url]);
+    let mut asking = Serving(asking.stdout(Stdio::null()).spawn().unwrap());
+    let list = format!("http://{listen}/v1/requests");
+    let mut row = Value::Null;
+    for _ in 0..50 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        row = curl(&[&list])["data"][0].clone();
+        if row["status"] == "processing" {
+            break;
+        }
+    }
+    assert_eq!(row["status"], "processing", "the intent is durable while the provider works");
+    serving.0.kill().unwrap();
+    serving.0.wait().unwrap();
+    asking.0.wait().unwrap();
+    serving = start();
+    ready().await;
+    let settled = curl(&[&list])["data"][0].clone();
+    assert_eq!(settled["id"], row["id"]);
+    assert_eq!((&settled["status"], &settled["error_code"]), (&Value::from("cancelled"), &Value::from("INTERRUPTED")));
+    assert_eq!(settled["cost_uncertain"], row["cost_estimate"], "possibly spent, and said so");
+    drop(serving);
+}
+
 #[test]
 fn keys_from_the_command_line() {
     let shell = Shell::new();
