@@ -6,9 +6,9 @@ use crate::catalog::{self, Catalog};
 use crate::config::{Config, Problems, Provider};
 use crate::media::storage::{Storage, StorageError};
 use crate::media::{Limits, Workers};
-use crate::outbound::{Client, Destination, Guard};
+use crate::outbound::{AuthScheme, Client, Destination, Guard};
 use crate::pipeline::{Finisher, Gateway, Ledger, Runner, Upstream, Upstreams};
-use crate::providers::{ADAPTERS, Adapter, Site};
+use crate::providers::{ADAPTERS, Adapter, Reach, Site};
 use crate::sandbox::Sandbox;
 use crate::store::{NewKey, Store, StoreError};
 use std::io;
@@ -68,9 +68,18 @@ pub fn embedded_catalog() -> Result<Catalog, Problems> {
         .map_err(|problems| Problems(problems.iter().map(ToString::to_string).collect()))
 }
 
+/// The catalog with the operator's own deployments.
+pub fn catalog_for(config: &Config) -> Result<Catalog, Problems> {
+    let mut catalog = embedded_catalog()?;
+    for (name, adapter, deployment) in config.deployments() {
+        catalog.add_deployment(name, adapter.card().id, &deployment.models());
+    }
+    Ok(catalog)
+}
+
 /// Starts everything and returns once it serves.
 pub async fn start(config: &Config) -> Result<Running, StartError> {
-    let catalog = Arc::new(embedded_catalog().map_err(StartError::Catalog)?);
+    let catalog = Arc::new(catalog_for(config).map_err(StartError::Catalog)?);
     let listener = bind(&config.server.listen.to_string(), "LUMENFALL_SERVER__LISTEN").await?;
     let address = local(&listener)?;
     let store = Store::open(&config.database).await?;
@@ -135,13 +144,31 @@ impl Running {
 
 /// The providers that can be used: all of them simulated, or those with a credential or an address of their own.
 pub fn upstreams(config: &Config, sandbox: Option<SocketAddr>) -> Vec<Upstream> {
-    ADAPTERS.iter().filter_map(|adapter| upstream(*adapter, config, sandbox)).collect()
+    let known = ADAPTERS.iter().filter_map(|adapter| upstream(*adapter, config, sandbox));
+    if sandbox.is_some() {
+        return known.collect();
+    }
+    let deployments = config.deployments().into_iter().map(|(name, adapter, own)| {
+        let (base_url, card) = (own.base_url.trim_end_matches('/').to_owned(), adapter.card());
+        reach(name, adapter, base_url, card.auth, own.api_key.clone())
+    });
+    known.chain(deployments).collect()
+}
+
+fn reach(name: &str, adapter: &'static dyn Adapter, base_url: String, auth: AuthScheme, key: Secret) -> Upstream {
+    // A deployment without a key is asked without one.
+    let auth = if key.is_empty() { AuthScheme::None } else { auth };
+    let destination = Destination { base_url: base_url.clone(), hosts: adapter.card().hosts, auth, key };
+    Upstream { name: name.to_owned(), adapter, site: Site { base_url }, destination }
 }
 
 fn upstream(adapter: &'static dyn Adapter, config: &Config, sandbox: Option<SocketAddr>) -> Option<Upstream> {
     let card = adapter.card();
     let own = config.provider(card.id);
-    let inside = card.base_url.is_empty();
+    if card.reach == Reach::Named {
+        return None;
+    }
+    let inside = card.reach == Reach::Inside;
     let (base_url, key) = match sandbox {
         Some(address) if !inside => {
             (format!("http://{address}/{}", card.id), Secret::new(format!("sandbox-{}", card.id)))
@@ -152,9 +179,7 @@ fn upstream(adapter: &'static dyn Adapter, config: &Config, sandbox: Option<Sock
             usable.then_some((base_url, own.api_key))?
         }
     };
-    let base_url = base_url.trim_end_matches('/').to_owned();
-    let destination = Destination { base_url: base_url.clone(), hosts: card.hosts, auth: card.auth, key };
-    Some(Upstream { adapter, site: Site { base_url }, destination })
+    Some(reach(card.id, adapter, base_url.trim_end_matches('/').to_owned(), card.auth, key))
 }
 
 /// An address with its project and region filled in. Google's regions have hosts of their own, `global` has none.

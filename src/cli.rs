@@ -5,6 +5,7 @@ pub mod reference;
 use crate::app::{self, Running, StartError};
 use crate::base::{Secret, Timestamp};
 use crate::config::{Config, Problems};
+use crate::providers::Reach;
 use crate::sandbox::Sandbox;
 use crate::store::{Cursor, Key, NewKey, Page, Store, StoreError};
 use crate::telemetry;
@@ -275,7 +276,7 @@ async fn list_keys(store: &Store) -> Result<(), Failure> {
 }
 
 fn check(config: &Config) -> Result<(), Failure> {
-    let catalog = app::embedded_catalog()?;
+    let catalog = app::catalog_for(config)?;
     let simulated = config.simulated();
     say("Configuration and catalog are sound.")?;
     say(format!("Sandbox: {}", if simulated { "on, simulators answer for every provider" } else { "off" }))?;
@@ -283,7 +284,9 @@ fn check(config: &Config) -> Result<(), Failure> {
         let card = adapter.card();
         let routes = catalog.routes_of(card.id).count();
         let own = config.provider(card.id);
-        let state = if card.base_url.is_empty() {
+        let state = if card.reach == Reach::Named {
+            "one route for each model of each deployment: providers.<name>.adapter".to_owned()
+        } else if card.reach == Reach::Inside {
             "enabled (built in)".to_owned()
         } else if simulated {
             "simulated".to_owned()
@@ -292,13 +295,17 @@ fn check(config: &Config) -> Result<(), Failure> {
         } else {
             format!("off: neither {} nor providers.{}.api_key is set", card.key_env, card.id)
         };
-        say(format!("{:<12} {routes:>4} routes  {state}", card.id))?;
+        say(format!("{:<18} {routes:>4} routes  {state}", card.id))?;
+    }
+    for (name, adapter, _) in config.deployments() {
+        let (routes, kind) = (catalog.routes_of(name).count(), adapter.card().id);
+        say(format!("{name:<18} {routes:>4} routes  {}", if simulated { "off: the sandbox is on" } else { kind }))?;
     }
     Ok(())
 }
 
 fn list_models(config: &Config) -> Result<(), Failure> {
-    let catalog = app::embedded_catalog()?;
+    let catalog = app::catalog_for(config)?;
     let now = Timestamp::now().rfc3339();
     let today = &now[..10];
     say(format!("{:<28} {:<11} {:<14} ROUTES", "MODEL", "STATUS", "FROM"))?;
@@ -306,8 +313,7 @@ fn list_models(config: &Config) -> Result<(), Failure> {
         let routes = catalog.routes(model);
         let price = routes.iter().filter_map(|route| route.price.starting()).min();
         let price = price.map_or_else(|| "-".to_owned(), |usd| usd.to_string());
-        let usable =
-            |id: &str| config.simulated() || app::upstreams(config, None).iter().any(|u| u.adapter.card().id == id);
+        let usable = |id: &str| config.simulated() || app::upstreams(config, None).iter().any(|u| u.name == id);
         let shown: Vec<String> = routes
             .iter()
             .map(|route| format!("{}{}", route.provider, if usable(&route.provider) { "" } else { " (off)" }))

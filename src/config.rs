@@ -4,7 +4,7 @@
 use crate::base::Secret;
 use crate::base::nearest::nearest;
 use crate::outbound::AuthScheme;
-use crate::providers::ADAPTERS;
+use crate::providers::{self, ADAPTERS, Adapter, Reach};
 use crate::{api, outbound, pipeline, store, telemetry};
 use config::{File, FileFormat};
 use serde::Deserialize;
@@ -111,10 +111,21 @@ pub struct Provider {
     pub base_url: String,
     /// The credential; for Google a service account's JSON, or the path of its file.
     pub api_key: Secret,
+    /// For a deployment under a name of its own: the adapter that speaks to it.
+    pub adapter: String,
+    /// The models that such a deployment serves, separated by commas.
+    pub models: String,
     /// Google Cloud's project, when the service account's own is not meant.
     pub project: String,
     /// Google Cloud's region; `global` when empty.
     pub region: String,
+}
+
+impl Provider {
+    /// The models of a deployment.
+    pub fn models(&self) -> Vec<&str> {
+        self.models.split(',').map(str::trim).filter(|model| !model.is_empty()).collect()
+    }
 }
 
 /// Everything that is wrong with a configuration.
@@ -147,9 +158,10 @@ impl Config {
             problems.push(format!("{}: {error}", path.display()));
             toml::Table::new()
         });
-        let known = known_keys();
         let mut keys = Vec::new();
         flatten("", &table, &mut keys);
+        let variables = environment.keys().filter_map(|name| name.strip_prefix("LUMENFALL_")).map(key_of_variable);
+        let known = known_keys(keys.iter().cloned().chain(variables));
         problems.extend(keys.iter().filter_map(|key| unknown(key, key, &known)));
         let overrides = read_environment(environment, &known, &mut problems);
         if !problems.is_empty() {
@@ -204,6 +216,15 @@ impl Config {
             let base = &provider.base_url;
             let absolute = base.is_empty() || base.starts_with("https://") || base.starts_with("http://");
             require(absolute, &format!("providers.{id}.base_url should start with https:// or http://"));
+            if provider.adapter.is_empty() {
+                continue;
+            }
+            let named = providers::find(&provider.adapter).is_some_and(|adapter| adapter.card().reach == Reach::Named);
+            require(named, &format!("providers.{id}.adapter should be openai-compatible"));
+            require(!base.is_empty(), &format!("providers.{id}.base_url is missing"));
+            require(!provider.models().is_empty(), &format!("providers.{id}.models is missing: name1,name2"));
+            let taken = providers::find(id).is_some() && *id != provider.adapter;
+            require(!taken, &format!("providers.{id}: this name belongs to a provider"));
         }
         if let Err(error) = self.log.check() {
             wrong.push(format!("log.level: {error}"));
@@ -214,6 +235,17 @@ impl Config {
     /// The credential and address of a provider.
     pub fn provider(&self, id: &str) -> Provider {
         self.providers.get(id).cloned().unwrap_or_default()
+    }
+
+    /// Deployments under names of their own, with the adapters that speak to them. One may simply bear its adapter's name.
+    pub fn deployments(&self) -> Vec<(&str, &'static dyn Adapter, &Provider)> {
+        let find = |name: &str, provider: &Provider| {
+            let adapter = if provider.adapter.is_empty() { name } else { provider.adapter.as_str() };
+            let named = |adapter: &&'static dyn Adapter| adapter.card().reach == Reach::Named;
+            providers::find(adapter).filter(named).filter(|_| !provider.base_url.is_empty())
+        };
+        let all = self.providers.iter();
+        all.filter_map(|(name, provider)| Some((name.as_str(), find(name, provider)?, provider))).collect()
     }
 
     /// Whether simulators stand in: as said, else when no provider has a credential or an address of its own.
@@ -263,7 +295,7 @@ fn read_environment(
         if CLIENT_VARIABLES.contains(&name.as_str()) {
             continue;
         }
-        let key = rest.to_lowercase().replace("__", ".");
+        let key = key_of_variable(rest);
         match unknown(&key, name, known) {
             Some(problem) => problems.push(problem),
             None => overrides.push((key, value.clone())),
@@ -272,8 +304,16 @@ fn read_environment(
     overrides
 }
 
-/// Every key that means something.
-fn known_keys() -> BTreeSet<String> {
+/// The key that a variable sets, its prefix taken off. Names of providers have dashes, variables cannot.
+fn key_of_variable(rest: &str) -> String {
+    let key = rest.to_lowercase().replace("__", ".");
+    let Some(provider) = key.strip_prefix("providers.") else { return key };
+    let (name, setting) = provider.split_once('.').unwrap_or((provider, ""));
+    format!("providers.{}.{setting}", name.replace('_', "-"))
+}
+
+/// Every key that means something. Whoever sets `providers.<name>.adapter` has named a deployment.
+fn known_keys(set: impl Iterator<Item = String>) -> BTreeSet<String> {
     let defaults = DEFAULTS.parse::<toml::Table>().unwrap_or_default();
     let mut keys = Vec::new();
     flatten("", &defaults, &mut keys);
@@ -281,7 +321,15 @@ fn known_keys() -> BTreeSet<String> {
         let own = ["api_key", "base_url"].into_iter();
         // Only an address that speaks of a project and a region has use for them.
         let cloud = ["project", "region"].into_iter().filter(|_| card.base_url.contains("{project}"));
-        keys.extend(own.chain(cloud).map(|name| format!("providers.{}.{name}", card.id)));
+        let named = ["models"].into_iter().filter(|_| card.reach == Reach::Named);
+        keys.extend(own.chain(cloud).chain(named).map(|name| format!("providers.{}.{name}", card.id)));
+    }
+    for key in set {
+        if let Some(name) = key.strip_prefix("providers.").and_then(|rest| rest.strip_suffix(".adapter")) {
+            keys.extend(
+                ["adapter", "base_url", "api_key", "models"].map(|setting| format!("providers.{name}.{setting}")),
+            );
+        }
     }
     keys.into_iter().collect()
 }

@@ -63,6 +63,10 @@ pub fn load<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<C
         }
     }
     for route in routes {
+        if route.model == "*" {
+            catalog.patterns.push(route);
+            continue;
+        }
         let defined = catalog.by_name.get(&route.model).is_some_and(|at| catalog.models[*at].id == route.model);
         if !defined {
             let message =

@@ -23,6 +23,8 @@ pub struct Catalog {
     models: Vec<Model>,
     by_name: HashMap<String, usize>,
     routes: HashMap<String, Vec<Arc<Route>>>,
+    /// Rows for the model `*`: how deployments that name their own models are asked.
+    patterns: Vec<Route>,
     providers: Vec<String>,
 }
 
@@ -49,6 +51,27 @@ impl Catalog {
     /// Every route of one provider: what its simulator serves.
     pub fn routes_of<'a>(&'a self, provider: &'a str) -> impl Iterator<Item = &'a Arc<Route>> {
         self.models.iter().flat_map(|model| self.routes(model)).filter(move |route| route.provider == provider)
+    }
+
+    /// Adds a deployment of `adapter` under a name of its own, with the models that it serves. A model that the catalog
+    /// knows gets one more route; any other becomes a model of its own.
+    pub fn add_deployment(&mut self, name: &str, adapter: &str, models: &[&str]) {
+        let patterns: Vec<Route> = self.patterns.iter().filter(|route| route.provider == adapter).cloned().collect();
+        for &model in models {
+            let at = *self.by_name.entry(model.to_owned()).or_insert(self.models.len());
+            if at == self.models.len() {
+                self.models.push(Model::unknown(model, name));
+            }
+            let id = self.models[at].id.clone();
+            for pattern in &patterns {
+                let (provider, upstream) = (name.to_owned(), model.to_owned());
+                let route = Route { provider, upstream, model: id.clone(), ..pattern.clone() };
+                self.routes.entry(id.clone()).or_default().push(Arc::new(route));
+            }
+        }
+        if !self.providers.iter().any(|known| known == name) {
+            self.providers.push(name.to_owned());
+        }
     }
 
     /// The providers that have a catalog file.

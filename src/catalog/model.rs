@@ -78,6 +78,24 @@ pub enum Lifecycle {
 }
 
 impl Model {
+    /// A model that only an operator's own deployment knows.
+    pub fn unknown(id: &str, deployment: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            maker: deployment.to_owned(),
+            description: String::new(),
+            modality: Modality::Image,
+            aliases: Vec::new(),
+            tags: Vec::new(),
+            released: None,
+            status: Lifecycle::Active,
+            retires: None,
+            successor: None,
+            featured: false,
+        }
+    }
+
     /// Its state on `today` (`YYYY-MM-DD`): the day after `retires` it is retired, whatever the row says.
     pub fn status_on(&self, today: &str) -> Lifecycle {
         if self.retires.as_deref().is_some_and(|last| last < today) { Lifecycle::Retired } else { self.status }

@@ -79,9 +79,9 @@ pub struct Estimate {
     pub charge: Charge,
 }
 
-/// The display name of a provider.
-pub fn provider_name(id: &str) -> &'static str {
-    providers::find(id).map_or("", |adapter| adapter.card().name)
+/// The display name of a provider; a deployment is called by its own name.
+pub fn provider_name(id: &str) -> &str {
+    providers::find(id).map_or(id, |adapter| adapter.card().name)
 }
 
 /// Amount as the public JSON shows it: a number of dollars, or null.

@@ -10,6 +10,8 @@ use tokio::time::Instant;
 /// One configured provider.
 #[derive(Clone)]
 pub struct Upstream {
+    /// Its id, or the name of the deployment.
+    pub name: String,
     /// Its dialect.
     pub adapter: &'static dyn Adapter,
     /// Where its calls are addressed.
@@ -20,12 +22,12 @@ pub struct Upstream {
 
 /// Every configured provider, by id.
 #[derive(Clone, Default)]
-pub struct Upstreams(HashMap<&'static str, Upstream>);
+pub struct Upstreams(HashMap<String, Upstream>);
 
 impl Upstreams {
     /// Of these.
     pub fn new(upstreams: impl IntoIterator<Item = Upstream>) -> Self {
-        Self(upstreams.into_iter().map(|upstream| (upstream.adapter.card().id, upstream)).collect())
+        Self(upstreams.into_iter().map(|upstream| (upstream.name.clone(), upstream)).collect())
     }
 
     /// The provider of that id, when it is configured.

@@ -4,7 +4,7 @@
 //! `COMPLETED` covers failures: the status of the result is the outcome. An empty purse is a 403 with a text. Open
 //! models answer a refusal with 200, a black picture and `has_nsfw_concepts`.
 
-use super::{Adapter, Card, Site, Turn, shapes};
+use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Output, Source, Usage};
 use crate::outbound::auth::AuthScheme;
@@ -18,6 +18,7 @@ static CARD: Card = Card {
     id: "fal",
     name: "fal.ai",
     base_url: "https://queue.fal.run",
+    reach: Reach::Hosted,
     auth: AuthScheme::Word("Key"),
     key_env: "FAL_KEY",
     hosts: &["fal.run", "fal.media", "fal.ai"],

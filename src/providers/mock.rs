@@ -1,6 +1,6 @@
 //! The provider inside: draws a pattern for the prompt. Free, always there, no network; for trying the gateway out.
 
-use super::{Adapter, Card, Site, Turn};
+use super::{Adapter, Card, Reach, Site, Turn};
 use crate::fault::{Fault, FaultKind};
 use crate::job::{Brief, Output, Source, Usage};
 use crate::media::draw::draw;
@@ -14,6 +14,7 @@ static CARD: Card = Card {
     id: "mock",
     name: "Lumenfall Mock",
     base_url: "",
+    reach: Reach::Inside,
     auth: AuthScheme::None,
     key_env: "",
     hosts: &[],

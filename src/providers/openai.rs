@@ -4,7 +4,7 @@
 //! GPT Image models never return a link and refuse `response_format`. A refusal is a 400 whose type is
 //! `image_generation_user_error`; running out of money is a 429 with the code `insufficient_quota`.
 
-use super::{Adapter, Card, Site, Turn, shapes};
+use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Output, Source, Tokens, Usage};
 use crate::outbound::auth::AuthScheme;
@@ -20,6 +20,7 @@ static CARD: Card = Card {
     id: "openai",
     name: "OpenAI",
     base_url: "https://api.openai.com/v1",
+    reach: Reach::Hosted,
     auth: AuthScheme::Bearer,
     key_env: "OPENAI_API_KEY",
     hosts: &["api.openai.com"],

@@ -1,6 +1,6 @@
 //! Every fixture conversation, twice: through the adapter alone, and through the whole gateway.
 
-use super::kit::{Ends, Fixture, KEY, Kit, Scripted, fill, picture, picture_facts};
+use super::kit::{DEPLOYED, DEPLOYED_MODEL, Ends, Fixture, KEY, Kit, Scripted, fill, picture, picture_facts, pointed};
 use bytes::Bytes;
 use lumenfall::base::Timestamp;
 use lumenfall::catalog::Route;
@@ -78,7 +78,8 @@ fn brief(adapter: &dyn Adapter, fixture: &Fixture) -> Brief {
     let request = &fixture.request;
     let files =
         [("models", include_str!("../../config/catalog/models.toml")), (adapter.card().id, adapter.card().catalog)];
-    let catalog = lumenfall::catalog::load(files).unwrap();
+    let mut catalog = lumenfall::catalog::load(files).unwrap();
+    catalog.add_deployment(DEPLOYED, DEPLOYED, &[DEPLOYED_MODEL]);
     let named = catalog.find(request["model"].as_str().unwrap()).unwrap();
     let images = inputs(&request["images"]);
     let mode = if images.is_empty() { Mode::TextToImage } else { Mode::ImageEdit };
@@ -160,16 +161,7 @@ fn assert_stored(call: &Call) {
 async fn the_gateway_follows_every_conversation() {
     for fixture in Fixture::all() {
         let upstream = Scripted::start(&fixture.turns).await;
-        let provider = fixture.provider().to_uppercase();
-        let (base_url, api_key) =
-            (format!("PROVIDERS__{provider}__BASE_URL"), format!("PROVIDERS__{provider}__API_KEY"));
-        let kit = Kit::with(&[
-            (base_url.as_str(), upstream.base.as_str()),
-            (api_key.as_str(), "test-key"),
-            ("OUTBOUND__ALLOW_PRIVATE", "true"),
-            ("ROUTING__RATE_LIMIT_RETRIES", "0"),
-        ])
-        .await;
+        let kit = Kit::with(&pointed(fixture.provider(), &upstream.base)).await;
         let path = if fixture.request["images"].is_array() { "edits" } else { "generations" };
         let got = kit.post(&format!("/v1/images/{path}"), &fill(&fixture.request, &upstream.base)).await;
         let name = &fixture.name;

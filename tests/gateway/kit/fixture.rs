@@ -102,6 +102,25 @@ impl Fixture {
     }
 }
 
+/// The settings that point a provider at a scripted one.
+pub(crate) fn pointed(provider: &str, base: &str) -> Vec<(String, String)> {
+    let variable = provider.to_uppercase().replace('-', "_");
+    let mut settings = vec![
+        (format!("PROVIDERS__{variable}__BASE_URL"), base.to_owned()),
+        (format!("PROVIDERS__{variable}__API_KEY"), "test-key".to_owned()),
+        ("OUTBOUND__ALLOW_PRIVATE".to_owned(), "true".to_owned()),
+        ("ROUTING__RATE_LIMIT_RETRIES".to_owned(), "0".to_owned()),
+    ];
+    if provider == DEPLOYED {
+        settings.push((format!("PROVIDERS__{variable}__MODELS"), DEPLOYED_MODEL.to_owned()));
+    }
+    settings
+}
+
+/// The adapter whose deployments name their own models, and the model that its fixtures use.
+pub(crate) const DEPLOYED: &str = "openai-compatible";
+pub(crate) const DEPLOYED_MODEL: &str = "local-image";
+
 impl Said {
     /// The body as bytes, for a provider at `base`.
     pub(crate) fn body(&self, base: &str) -> Vec<u8> {

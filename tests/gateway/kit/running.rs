@@ -30,11 +30,11 @@ pub(crate) struct Got {
 impl Kit {
     /// In sandbox mode, on SQLite.
     pub(crate) async fn start() -> Self {
-        Self::with(&[]).await
+        Self::with::<&str>(&[]).await
     }
 
     /// With further settings, as environment variables without their prefix.
-    pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn with<T: AsRef<str>>(settings: &[(T, T)]) -> Self {
         let home = tempfile::tempdir().unwrap();
         let at = |name: &str| home.path().join(name).display().to_string();
         let mut environment = BTreeMap::from([
@@ -43,7 +43,9 @@ impl Kit {
             ("LUMENFALL_MEDIA__STORAGE".to_owned(), format!("file://{}", at("media"))),
             ("LUMENFALL_AUTH__BOOTSTRAP_KEY".to_owned(), KEY.to_owned()),
         ]);
-        environment.extend(settings.iter().map(|(name, value)| (format!("LUMENFALL_{name}"), (*value).to_owned())));
+        environment.extend(
+            settings.iter().map(|(name, value)| (format!("LUMENFALL_{}", name.as_ref()), value.as_ref().to_owned())),
+        );
         let config = Config::load(None, &environment).unwrap();
         let running = app::start(&config).await.unwrap();
         // Only the first of all tests in this process installs it.
