@@ -10,7 +10,7 @@ use super::trail::{Attempt, AttemptError};
 use super::upstream::{Upstream, Upstreams, Wire};
 use crate::catalog::{Charge, Made};
 use crate::fault::{Accepted, Fault, FaultKind, Policy, Verdict};
-use crate::job::{Brief, ImageJob, Usage};
+use crate::job::{Brief, ImageJob, Output, Usage};
 use crate::media::Size;
 use futures::future::join_all;
 use std::time::Duration;
@@ -88,6 +88,15 @@ impl Runner {
             }
         }
         outcome
+    }
+
+    /// Drives one brief on one provider by hand: no plan, no row, no retry. What a video's worker will stand on, and how
+    /// routes are tried one by one.
+    pub async fn drive(&self, provider: &str, brief: &Brief, deadline: Instant) -> Result<Vec<Output>, Fault> {
+        let unknown = || Fault::new(FaultKind::BadRequest, format!("'{provider}' is not configured"));
+        let upstream = self.upstreams.get(provider).ok_or_else(unknown)?;
+        let wire = Wire { client: &self.finisher.client, to: &upstream.destination };
+        drive(upstream.adapter, &upstream.site, brief, &wire, deadline).await.map(|driven| driven.outputs)
     }
 
     const fn policy(&self) -> Policy {

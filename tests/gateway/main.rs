@@ -14,3 +14,4 @@ mod models;
 #[path = "../kit/postgres.rs"]
 mod postgres;
 mod program;
+mod walk;

@@ -1,0 +1,126 @@
+//! Every active route of the catalog, once, through its real adapter against its simulator: pictures through the whole
+//! gateway, videos through the driver.
+
+use super::kit::{Kit, picture, picture_facts};
+use bytes::Bytes;
+use futures::stream::{self, StreamExt};
+use lumenfall::app;
+use lumenfall::base::Timestamp;
+use lumenfall::catalog::Route;
+use lumenfall::config::Config;
+use lumenfall::job::{Brief, Input, Mode, Source};
+use lumenfall::media::{Limits, Workers};
+use lumenfall::outbound::{Client, Guard};
+use lumenfall::pipeline::{Finisher, Runner, Upstreams};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+fn uri(spec: &str) -> String {
+    format!("data:image/png;base64,{}", base64_simd::STANDARD.encode_to_string(picture(spec)))
+}
+
+/// One picture from a route; the complaint when it is not what was asked for.
+async fn make_picture(kit: &Kit, route: &Route, mode: Mode) -> Result<(), String> {
+    let model = format!("{}/{}", route.provider, route.upstream);
+    let mut body = json!({"model": model, "prompt": "a fox in the snow", "response_format": "b64_json"});
+    let path = if mode == Mode::TextToImage { "generations" } else { "edits" };
+    if mode != Mode::TextToImage {
+        body["image"] = json!(uri("png:1024x1024"));
+    }
+    let got = kit.post(&format!("/v1/images/{path}"), &body).await;
+    let complain = |what: &str| Err(format!("{model} {mode}: {what}: {}", shorten(&got.json)));
+    if got.status != 200 {
+        return complain("failed");
+    }
+    let text = got.json["data"][0]["b64_json"].as_str().unwrap_or_default();
+    let bytes = base64_simd::STANDARD.decode_to_vec(text).unwrap();
+    let facts = picture_facts(&bytes);
+    if got.json["size"] != facts.size.to_string() || got.json["output_format"] != facts.format.name() {
+        return complain("the answer lies about its picture");
+    }
+    if got.json["metadata"]["executed_model"] != route.executed_model() {
+        return complain("another route ran");
+    }
+    let priced = !route.price.lines.is_empty() || route.price.free;
+    if priced && !got.json["metadata"]["cost"].is_number() {
+        return complain("a priced route without a cost");
+    }
+    Ok(())
+}
+
+fn shorten(value: &Value) -> String {
+    value.to_string().chars().take(600).collect()
+}
+
+/// One video from a route, by hand.
+async fn make_video(runner: &Runner, route: &Route, mode: Mode) -> Result<(), String> {
+    let images = if mode == Mode::TextToVideo {
+        Vec::new()
+    } else {
+        vec![Input { mime: "image/png".to_owned(), bytes: Bytes::from(picture("png:512x512")) }]
+    };
+    let mut input = route.defaults.clone();
+    input.insert(route.field("prompt").unwrap_or("prompt").to_owned(), json!("a fox in the snow"));
+    if let Some(inputs) = route.inputs.as_ref().filter(|inputs| !inputs.field.is_empty() && !images.is_empty()) {
+        let list = inputs.shape == lumenfall::catalog::InputShape::List;
+        let value = json!(images[0].data_uri());
+        input.insert(inputs.field.clone(), if list { json!([value]) } else { value });
+    }
+    let brief = Brief { model: route.upstream.clone(), mode, n: 1, format: None, input, images, mask: None };
+    let deadline = Instant::now() + Duration::from_mins(1);
+    let complain = |what: String| format!("{} {mode}: {what}", route.executed_model());
+    let outputs =
+        runner.drive(&route.provider, &brief, deadline).await.map_err(|fault| complain(format!("{fault:?}")))?;
+    let output = outputs.into_iter().next().ok_or_else(|| complain("no output".to_owned()))?;
+    let bytes = match output.source {
+        Source::Bytes(bytes) => bytes,
+        Source::Base64(text) => Bytes::from(base64_simd::STANDARD.decode_to_vec(&text).unwrap()),
+        Source::Link(link) => {
+            let to = &runner.upstreams.get(&route.provider).unwrap().destination;
+            runner.finisher.client.download(&link, to, deadline).await.map_err(|fault| complain(fault.to_string()))?
+        }
+    };
+    if bytes.get(4..8) == Some(b"ftyp") { Ok(()) } else { Err(complain("what came is no MP4".to_owned())) }
+}
+
+#[tokio::test]
+async fn every_active_route_works_in_the_sandbox() {
+    let catalog = app::embedded_catalog().unwrap();
+    let now = Timestamp::now().rfc3339();
+    let kit = Kit::start().await;
+    let config = Config::load(None, &BTreeMap::new()).unwrap();
+    let sandbox = kit.running.sandbox;
+    let guard = Guard::new(false, sandbox);
+    let runner = Runner {
+        upstreams: Upstreams::new(app::upstreams(&config, sandbox)),
+        finisher: Finisher {
+            client: Client::new(config.outbound.clone(), guard).unwrap(),
+            workers: Workers::new(2, 100),
+            limits: Limits::default(),
+        },
+        settings: config.routing.clone(),
+    };
+    let live =
+        catalog.models().iter().filter(|model| model.status_on(&now[..10]) != lumenfall::catalog::Lifecycle::Retired);
+    let routes = live.flat_map(|model| catalog.routes(model)).filter(|route| !route.retired(&now[..10]));
+    let work: Vec<(Arc<Route>, Mode)> =
+        routes.flat_map(|route| route.modes.iter().map(|mode| (Arc::clone(route), *mode))).collect();
+    let count = work.len();
+    assert!(count >= 10, "only {count} routes");
+    let tried = stream::iter(work).map(|(route, mode)| {
+        let (kit, runner) = (&kit, &runner);
+        async move {
+            match mode {
+                Mode::TextToImage | Mode::ImageEdit | Mode::Upscale => make_picture(kit, &route, mode).await,
+                Mode::TextToVideo | Mode::ImageToVideo | Mode::VideoToVideo => make_video(runner, &route, mode).await,
+            }
+        }
+    });
+    let outcomes: Vec<Result<(), String>> = tried.buffer_unordered(24).collect().await;
+    let complaints: Vec<String> = outcomes.into_iter().filter_map(Result::err).collect();
+    assert!(complaints.is_empty(), "{} of {count} routes do not work:\n{}", complaints.len(), complaints.join("\n"));
+    kit.running.stop().await;
+}
