@@ -267,10 +267,16 @@ fn bill_fault(candidate: &Candidate, job: &ImageJob, n: u32, fault: &Fault) -> (
     let nothing = Charge { amount: None, source: "", note: None, components: Vec::new() };
     match fault.accepted {
         Accepted::No => (nothing, None),
-        Accepted::Maybe => (nothing, candidate.estimate(job, n).amount),
+        Accepted::Maybe => {
+            let estimate = candidate.estimate(job, n).amount;
+            let unknown = || "a failed call may have been billed, at a price that the catalog does not know".to_owned();
+            let note = estimate.is_none().then(unknown);
+            (Charge { note, ..nothing }, estimate)
+        }
         Accepted::Yes => {
             let estimate = candidate.estimate(job, n);
-            let note = Some("the provider ran this call and then failed it; the cost is the price list's".to_owned());
+            let listed = || "the provider ran this call and then failed it; the cost is the price list's".to_owned();
+            let note = estimate.note.clone().or_else(|| Some(listed()));
             (Charge { note, ..estimate }, None)
         }
     }

@@ -86,16 +86,17 @@ impl Bill {
         let mut sources: Vec<&str> = Vec::new();
         for attempt in trail {
             bill.uncertain += attempt.cost_uncertain.unwrap_or_default();
-            let bought = attempt.cost.is_some() || attempt.status == "completed";
+            if bill.note.is_none() {
+                bill.note.clone_from(&attempt.cost_note);
+            }
+            let ran = attempt.error.as_ref().is_some_and(|error| error.accepted == Accepted::Yes);
+            let bought = ran || attempt.cost.is_some() || attempt.status == "completed";
             if !bought {
                 continue;
             }
             match (attempt.cost, bill.cost) {
                 (Some(cost), Some(sum)) => bill.cost = Some(sum + cost),
                 _ => bill.cost = None,
-            }
-            if bill.note.is_none() {
-                bill.note.clone_from(&attempt.cost_note);
             }
             if !attempt.cost_source.is_empty() && !sources.contains(&attempt.cost_source) {
                 sources.push(attempt.cost_source);
@@ -136,6 +137,13 @@ mod tests {
         ]);
         assert_eq!((bill.cost, bill.uncertain), (Some(Usd::from_micros(12)), Usd::from_micros(9)));
         assert_eq!(bill.source, "provider");
+    }
+
+    #[test]
+    fn a_failure_that_ran_at_an_unknown_price_is_not_free() {
+        let fault = Fault::new(FaultKind::Moderated, "refused").accepted(Accepted::Yes);
+        let ran = Attempt { error: Some(AttemptError::from(&fault)), ..attempt("failed", None, None) };
+        assert_eq!(Bill::of(&[ran]).cost, None);
     }
 
     #[test]
