@@ -4,6 +4,7 @@ mod bfl;
 mod fal;
 mod mock;
 mod openai;
+mod replicate;
 mod shapes;
 
 use crate::fault::Fault;
@@ -74,7 +75,7 @@ pub trait Adapter: Send + Sync + 'static {
 }
 
 /// Every provider.
-pub static ADAPTERS: &[&dyn Adapter] = &[&bfl::Bfl, &fal::Fal, &mock::Mock, &openai::OpenAi];
+pub static ADAPTERS: &[&dyn Adapter] = &[&bfl::Bfl, &fal::Fal, &mock::Mock, &openai::OpenAi, &replicate::Replicate];
 
 /// The adapter of that id.
 pub fn find(id: &str) -> Option<&'static dyn Adapter> {

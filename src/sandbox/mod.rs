@@ -15,6 +15,7 @@ mod identity;
 mod line;
 mod mischief;
 mod openai;
+mod replicate;
 mod simulator;
 pub mod steering;
 mod world;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 const SECOND: u32 = 1_000;
 
 /// The file.
-pub(in crate::sandbox) fn clip() -> Bytes {
+pub(super) fn clip() -> Bytes {
     let kind: Vec<u8> = [b"isom".as_slice(), &512_u32.to_be_bytes(), b"isom", b"iso2", b"mp41"].concat();
     [atom(*b"ftyp", &kind), atom(*b"moov", &atom(*b"mvhd", &header()))].concat().into()
 }
