@@ -5,6 +5,7 @@
 //! ground floor, and neither `providers` nor `outbound`. What goes wrong on purpose is said over `/_control`
 //! ([`steering`]); what every provider was asked, and what it would have billed, is in the [`book`].
 
+mod bfl;
 mod bill;
 pub mod book;
 mod control;
@@ -14,6 +15,7 @@ mod identity;
 mod line;
 mod mischief;
 mod openai;
+mod replicate;
 mod simulator;
 pub mod steering;
 mod world;
