@@ -1,10 +1,9 @@
 //! Translators between us and the providers: pure functions, no network, no key, no clock. The whole contract.
 
-mod bfl;
 mod fal;
 mod mock;
 mod openai;
-mod replicate;
+mod runware;
 mod shapes;
 
 use crate::fault::Fault;
@@ -75,7 +74,7 @@ pub trait Adapter: Send + Sync + 'static {
 }
 
 /// Every provider.
-pub static ADAPTERS: &[&dyn Adapter] = &[&bfl::Bfl, &fal::Fal, &mock::Mock, &openai::OpenAi, &replicate::Replicate];
+pub static ADAPTERS: &[&dyn Adapter] = &[&fal::Fal, &mock::Mock, &openai::OpenAi, &runware::Runware];
 
 /// The adapter of that id.
 pub fn find(id: &str) -> Option<&'static dyn Adapter> {

@@ -5,7 +5,6 @@
 //! ground floor, and neither `providers` nor `outbound`. What goes wrong on purpose is said over `/_control`
 //! ([`steering`]); what every provider was asked, and what it would have billed, is in the [`book`].
 
-mod bfl;
 mod bill;
 pub mod book;
 mod control;
@@ -15,7 +14,7 @@ mod identity;
 mod line;
 mod mischief;
 mod openai;
-mod replicate;
+mod runware;
 mod simulator;
 pub mod steering;
 mod world;

@@ -1,7 +1,7 @@
 //! The registry: one line for each provider that we imitate.
 
 use super::world::World;
-use super::{bfl, fal, openai, replicate};
+use super::{fal, openai, runware};
 use axum::Router;
 use std::sync::Arc;
 
@@ -15,8 +15,7 @@ pub struct Simulator {
 
 /// Every provider that we imitate.
 pub const SIMULATORS: &[Simulator] = &[
-    Simulator { id: bfl::ID, router: bfl::router },
     Simulator { id: fal::ID, router: fal::router },
     Simulator { id: openai::ID, router: openai::router },
-    Simulator { id: replicate::ID, router: replicate::router },
+    Simulator { id: runware::ID, router: runware::router },
 ];
