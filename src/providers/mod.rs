@@ -4,6 +4,7 @@ mod fal;
 mod mock;
 mod openai;
 mod shapes;
+mod xai;
 
 use crate::fault::Fault;
 use crate::job::{Brief, Output, Usage};
@@ -73,7 +74,7 @@ pub trait Adapter: Send + Sync + 'static {
 }
 
 /// Every provider.
-pub static ADAPTERS: &[&dyn Adapter] = &[&fal::Fal, &mock::Mock, &openai::OpenAi];
+pub static ADAPTERS: &[&dyn Adapter] = &[&fal::Fal, &mock::Mock, &openai::OpenAi, &xai::Xai];
 
 /// The adapter of that id.
 pub fn find(id: &str) -> Option<&'static dyn Adapter> {

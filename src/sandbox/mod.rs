@@ -17,6 +17,7 @@ mod openai;
 mod simulator;
 pub mod steering;
 mod world;
+mod xai;
 
 pub use simulator::{SIMULATORS, Simulator};
 
