@@ -3,6 +3,7 @@
 mod fal;
 mod mock;
 mod openai;
+mod openrouter;
 mod shapes;
 mod xai;
 
@@ -74,7 +75,7 @@ pub trait Adapter: Send + Sync + 'static {
 }
 
 /// Every provider.
-pub static ADAPTERS: &[&dyn Adapter] = &[&fal::Fal, &mock::Mock, &openai::OpenAi, &xai::Xai];
+pub static ADAPTERS: &[&dyn Adapter] = &[&fal::Fal, &mock::Mock, &openai::OpenAi, &openrouter::OpenRouter, &xai::Xai];
 
 /// The adapter of that id.
 pub fn find(id: &str) -> Option<&'static dyn Adapter> {

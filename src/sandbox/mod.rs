@@ -14,6 +14,7 @@ mod identity;
 mod line;
 mod mischief;
 mod openai;
+mod openrouter;
 mod simulator;
 pub mod steering;
 mod world;
