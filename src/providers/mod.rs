@@ -3,8 +3,9 @@
 mod fal;
 mod mock;
 mod openai;
-mod runware;
+mod openrouter;
 mod shapes;
+mod xai;
 
 use crate::fault::Fault;
 use crate::job::{Brief, Output, Usage};
@@ -74,7 +75,7 @@ pub trait Adapter: Send + Sync + 'static {
 }
 
 /// Every provider.
-pub static ADAPTERS: &[&dyn Adapter] = &[&fal::Fal, &mock::Mock, &openai::OpenAi, &runware::Runware];
+pub static ADAPTERS: &[&dyn Adapter] = &[&fal::Fal, &mock::Mock, &openai::OpenAi, &openrouter::OpenRouter, &xai::Xai];
 
 /// The adapter of that id.
 pub fn find(id: &str) -> Option<&'static dyn Adapter> {

@@ -1,14 +1,15 @@
-//! OpenAI images: one synchronous call, base64 inside the JSON answer.
+//! OpenAI images: one synchronous call, base64 inside the JSON answer; edits go up as a form.
 //! <https://developers.openai.com/api/reference/resources/images> (read 2026-11).
 //!
 //! GPT Image models never return a link and refuse `response_format`. A refusal is a 400 whose type is
-//! `image_generation_user_error`; running out of money is a 429 with the code `insufficient_quota`.
+//! `image_generation_user_error`; running out of money is a 429 with the code `insufficient_quota`. One picture is the
+//! part `image`, several are `image[]` each; transparent pixels of the mask are what is edited.
 
 use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
-use crate::job::{Brief, Output, Source, Tokens, Usage};
+use crate::job::{Brief, Input, Mode, Output, Source, Tokens, Usage};
 use crate::outbound::auth::AuthScheme;
-use crate::outbound::call::{Call, Reply};
+use crate::outbound::call::{Call, Content, Part, Payload, Reply};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
@@ -34,6 +35,10 @@ impl Adapter for OpenAi {
     }
 
     fn open(&self, brief: &Brief, site: &Site) -> Result<Turn, Fault> {
+        if brief.mode == Mode::ImageEdit {
+            let empty = Call::submit(format!("{}/images/edits", site.base_url), Value::Null);
+            return Ok(Turn::Next(Call { payload: Payload::Form(form(brief)), ..empty }));
+        }
         let mut body = brief.input.clone();
         body.insert("model".to_owned(), Value::from(brief.model.as_str()));
         Ok(Turn::Next(Call::submit(format!("{}/images/generations", site.base_url), Value::Object(body))))
@@ -64,6 +69,35 @@ impl Adapter for OpenAi {
         };
         Fault { kind, accepted, ..fault }
     }
+}
+
+/// What the form of an edit does not take, though generations do.
+const NOT_IN_EDITS: [&str; 1] = ["moderation"];
+
+/// The parameters, then the files.
+fn form(brief: &Brief) -> Vec<Part> {
+    let said = brief.input.iter().filter(|(name, value)| !NOT_IN_EDITS.contains(&name.as_str()) && !value.is_null());
+    let field = if brief.images.len() == 1 { "image" } else { "image[]" };
+    let images = brief.images.iter().enumerate().map(|(index, image)| file(field, &format!("image-{index}"), image));
+    let mask = brief.mask.iter().map(|mask| file("mask", "mask", mask));
+    said.map(|(name, value)| text(name, value))
+        .chain([text("model", &Value::from(brief.model.as_str()))])
+        .chain(images)
+        .chain(mask)
+        .collect()
+}
+
+/// Texts go bare, everything else as JSON.
+fn text(name: &str, value: &Value) -> Part {
+    let bare = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    Part { name: name.to_owned(), content: Content::Text(bare) }
+}
+
+/// A file needs a name, and OpenAI looks at its ending.
+fn file(field: &str, stem: &str, picture: &Input) -> Part {
+    let ending = picture.mime.rsplit('/').next().unwrap_or_default();
+    let (name, mime) = (format!("{stem}.{ending}"), picture.mime.clone());
+    Part { name: field.to_owned(), content: Content::File { name, mime, bytes: picture.bytes.clone() } }
 }
 
 /// Borrowed from the reply: a picture stays where it arrived.

@@ -14,10 +14,11 @@ mod identity;
 mod line;
 mod mischief;
 mod openai;
-mod runware;
+mod openrouter;
 mod simulator;
 pub mod steering;
 mod world;
+mod xai;
 
 pub use simulator::{SIMULATORS, Simulator};
 

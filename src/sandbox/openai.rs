@@ -1,13 +1,17 @@
 //! OpenAI's image API, after the API reference, the model pages and the Python SDK as read in 2026-11
 //! (`providers-1.md` 1.1 to 1.9).
 //!
-//! Simulated: bearer keys, `POST /images/generations` with the checks of the GPT Image models (which models there are,
-//! their sizes and formats come from the catalog), base64 results, `usage` by OpenAI's calculator, rate-limit headers,
-//! refusals, error envelopes, `GET /models`. Not simulated: edits, variations, streaming, real rate limits, cached
-//! tokens, transparency (a transparent picture is announced and drawn opaque), animated GIF.
+//! Simulated: bearer keys, `POST /images/generations` and `POST /images/edits` (as a form) with the checks of the GPT
+//! Image models (which models there are, their sizes and formats come from the catalog), base64 results, `usage` by
+//! OpenAI's calculator, rate-limit headers, refusals, error envelopes, `GET /models`. Not simulated: edits as JSON,
+//! variations, streaming, real rate limits, cached tokens, transparency (a transparent picture is announced and drawn
+//! opaque), animated GIF. The pictures of an edit are looked at and then not used.
 
 mod error;
+mod form;
 mod request;
+#[cfg(test)]
+mod tests;
 mod usage;
 
 use super::book::{Entry, Operation};
@@ -25,6 +29,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use error::Refusal;
+use form::Form;
 use request::Order;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -39,6 +44,7 @@ const LATENCY: Duration = Duration::from_millis(20);
 
 pub(super) fn router(world: Arc<World>) -> Router {
     Router::new()
+        .route("/images/edits", post(edit))
         .route("/images/generations", post(generate))
         .route("/models", get(models))
         .route("/models/{id}", get(model))
@@ -47,26 +53,46 @@ pub(super) fn router(world: Arc<World>) -> Router {
 }
 
 async fn generate(State(world): State<Arc<World>>, headers: HeaderMap, body: Bytes) -> Response {
+    let read = || serde_json::from_slice::<Map<String, Value>>(&body).map_err(|_| Refusal::not_json());
+    let admitted = admit(&world, &headers, read, |body| body, Order::of_generation);
+    serve(&world, admitted).await
+}
+
+async fn edit(State(world): State<Arc<World>>, headers: HeaderMap, body: Bytes) -> Response {
+    let admitted = admit(&world, &headers, || Form::read(&headers, &body), |form| &form.fields, Order::of_edit);
+    serve(&world, admitted).await
+}
+
+/// An order and its route, or a refusal and the model as far as it is known.
+type Admitted = Result<(Order, Arc<Route>), (Refusal, Option<String>)>;
+
+async fn serve(world: &World, admitted: Admitted) -> Response {
     let started = Instant::now();
     let id = format!("req_{}", fresh_hex());
-    let response = match admit(&world, &headers, &body) {
-        Ok((order, route)) => make(&world, &order, &route, &id).await,
-        Err((refusal, model)) => reject(&world, refusal, model.as_deref()),
+    let response = match admitted {
+        Ok((order, route)) => make(world, &order, &route, &id).await,
+        Err((refusal, model)) => reject(world, refusal, model.as_deref()),
     };
     dress(response, &id, started)
 }
 
-/// Key, body, model, parameters, money: in the order in which OpenAI looks at them.
-fn admit(world: &World, headers: &HeaderMap, body: &[u8]) -> Result<(Order, Arc<Route>), (Refusal, Option<String>)> {
+/// Key, body, model, money, parameters: in the order in which OpenAI looks at them.
+fn admit<B>(
+    world: &World,
+    headers: &HeaderMap,
+    read: impl FnOnce() -> Result<B, Refusal>,
+    fields: impl Fn(&B) -> &Map<String, Value>,
+    order: impl FnOnce(&B, &Route) -> Result<Order, Refusal>,
+) -> Admitted {
     let broke = identify(headers).map_err(|refusal| (refusal, None))?;
-    let body: Map<String, Value> = serde_json::from_slice(body).map_err(|_| (Refusal::not_json(), None))?;
-    let model = request::model(&body).map_err(|refusal| (refusal, None))?;
+    let body = read().map_err(|refusal| (refusal, None))?;
+    let model = request::model(fields(&body)).map_err(|refusal| (refusal, None))?;
     let refuse = |refusal| (refusal, Some(model.clone()));
     let route = world.route(ID, &model).ok_or_else(|| refuse(Refusal::no_model(&model)))?;
     if broke {
         return Err(refuse(Refusal::no_money()));
     }
-    Ok((Order::read(&body, &route).map_err(refuse)?, route))
+    Ok((order(&body, &route).map_err(refuse)?, route))
 }
 
 /// Whether the key's account is out of money, when the key is known at all.

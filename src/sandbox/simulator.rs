@@ -1,7 +1,7 @@
 //! The registry: one line for each provider that we imitate.
 
 use super::world::World;
-use super::{fal, openai, runware};
+use super::{fal, openai, openrouter, xai};
 use axum::Router;
 use std::sync::Arc;
 
@@ -17,5 +17,6 @@ pub struct Simulator {
 pub const SIMULATORS: &[Simulator] = &[
     Simulator { id: fal::ID, router: fal::router },
     Simulator { id: openai::ID, router: openai::router },
-    Simulator { id: runware::ID, router: runware::router },
+    Simulator { id: openrouter::ID, router: openrouter::router },
+    Simulator { id: xai::ID, router: xai::router },
 ];

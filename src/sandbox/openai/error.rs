@@ -48,11 +48,31 @@ impl Refusal {
         }
     }
 
+    /// A picture that cannot be edited.
+    pub(super) fn bad_file(param: &str, message: &str) -> Self {
+        Self { kind: "image_generation_user_error", ..Self::bad(param, "invalid_image_file", message) }
+    }
+
     pub(super) fn not_json() -> Self {
         let message = "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your \
                        HTTP library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid \
                        JSON.)";
         Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message)
+    }
+
+    /// A body that is no form where one is wanted.
+    pub(super) fn foreign(content_type: &str) -> Self {
+        let message = format!(
+            "Unsupported content type: '{content_type}'. This API method only accepts 'multipart/form-data' requests, \
+             but you specified the header 'Content-Type: {content_type}'. Please try again with a supported content type."
+        );
+        let code = Some("unsupported_content_type");
+        Self { code, ..Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message) }
+    }
+
+    /// A form that does not come apart.
+    pub(super) fn garbled() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", "Could not parse multipart form")
     }
 
     pub(super) fn no_key() -> Self {

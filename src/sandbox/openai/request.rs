@@ -1,29 +1,34 @@
-//! What `POST /images/generations` takes: every check that OpenAI makes before it spends a token.
+//! What `POST /images/generations` and `POST /images/edits` take: every check that OpenAI makes before it spends a token.
 
 use super::error::Refusal;
+use super::form::Form;
 use crate::catalog::size_rule::Window;
 use crate::catalog::{Route, SizeRule};
 use crate::job::Mode;
-use crate::media::{Format, Size};
+use crate::media::{Facts, Format, Limits, Size, inspect};
+use bytes::Bytes;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// The parameters of the GPT Image models.
-const PARAMETERS: [&str; 13] = [
+const PARAMETERS: [&str; 11] = [
     "model",
     "prompt",
     "n",
     "size",
     "quality",
     "background",
-    "moderation",
     "output_format",
     "output_compression",
     "stream",
     "partial_images",
     "user",
-    "complexity",
 ];
+
+/// The most pictures of an edit, and the bytes of each; a mask is smaller.
+const MOST_IMAGES: usize = 16;
+const LARGEST_IMAGE: usize = 50_000_000;
+const LARGEST_MASK: usize = 4_000_000;
 
 /// A legal request, with `auto` resolved.
 #[derive(Debug, Clone)]
@@ -34,6 +39,8 @@ pub(super) struct Order {
     pub(super) quality: String,
     pub(super) background: &'static str,
     pub(super) format: Format,
+    /// The pictures to edit.
+    pub(super) inputs: Vec<Size>,
 }
 
 /// The model that the request names.
@@ -45,13 +52,33 @@ pub(super) fn model(body: &Map<String, Value>) -> Result<String, Refusal> {
 }
 
 impl Order {
-    /// Reads the body as that model's request.
-    pub(super) fn read(body: &Map<String, Value>, route: &Route) -> Result<Self, Refusal> {
-        let newest = route.upstream.starts_with("gpt-image-2.6");
-        if !route.modes.contains(&Mode::TextToImage) {
+    /// Reads the body of a generation as that model's request.
+    pub(super) fn of_generation(body: &Map<String, Value>, route: &Route) -> Result<Self, Refusal> {
+        Self::read(body, route, Mode::TextToImage)
+    }
+
+    /// Reads the form of an edit as that model's request.
+    pub(super) fn of_edit(form: &Form, route: &Route) -> Result<Self, Refusal> {
+        let order = Self::read(&form.fields, route, Mode::ImageEdit)?;
+        let fidelity = one_of(&form.fields, "input_fidelity", &["low", "high"])?;
+        if fidelity.is_some() && route.upstream != "gpt-image-1.5" {
+            let message = format!("The model '{}' does not support the 'input_fidelity' parameter.", route.upstream);
+            return Err(Refusal::bad("input_fidelity", "invalid_input_fidelity_model", message));
+        }
+        Ok(Self { inputs: pictures(form)?, ..order })
+    }
+
+    fn read(body: &Map<String, Value>, route: &Route, mode: Mode) -> Result<Self, Refusal> {
+        if !route.modes.contains(&mode) {
             return Err(Refusal::no_model(&route.upstream));
         }
-        let known = |name: &str| PARAMETERS.contains(&name) && (name != "complexity" || newest);
+        let newest = route.upstream.starts_with("gpt-image-2.6");
+        let known = |name: &str| match name {
+            "moderation" => mode == Mode::TextToImage,
+            "input_fidelity" => mode == Mode::ImageEdit,
+            "complexity" => newest,
+            _ => PARAMETERS.contains(&name),
+        };
         if let Some(name) = body.keys().find(|name| !known(name)) {
             return Err(Refusal::bad(name, "unknown_parameter", format!("Unknown parameter: '{name}'.")));
         }
@@ -66,13 +93,54 @@ impl Order {
         let background = background(body, format)?;
         compression(body, format)?;
         streaming(body)?;
-        Ok(Self { prompt: prompt.into(), n, size, quality: quality.to_owned(), background, format })
+        Ok(Self { prompt: prompt.into(), n, size, quality: quality.to_owned(), background, format, inputs: Vec::new() })
     }
 
     /// Whether the prompt asks to be refused or to fail.
     pub(super) fn doomed(&self) -> bool {
         self.prompt.contains("[refuse]") || self.prompt.contains("[fail]")
     }
+}
+
+/// The sizes of the pictures of an edit, once they and the mask are found to be usable.
+fn pictures(form: &Form) -> Result<Vec<Size>, Refusal> {
+    let files = form.files(&["image", "image[]"]);
+    if files.is_empty() {
+        return Err(Refusal::bad("image", "missing_required_parameter", "Missing required parameter: 'image'."));
+    }
+    if files.len() > MOST_IMAGES {
+        let message = format!(
+            "Invalid 'image': array too long. Expected an array with maximum length {MOST_IMAGES}, but got an array \
+             with length {} instead.",
+            files.len()
+        );
+        return Err(Refusal::bad("image", "array_above_max_length", message));
+    }
+    let sizes = files.iter().map(|file| Ok(usable(file, "image", LARGEST_IMAGE)?.size));
+    let sizes: Vec<Size> = sizes.collect::<Result<_, Refusal>>()?;
+    if let Some(mask) = form.files(&["mask"]).first() {
+        let mask = usable(mask, "mask", LARGEST_MASK)?;
+        if mask.format != Format::Png {
+            return Err(Refusal::bad_file("mask", "Invalid mask image format - mask must be a PNG image."));
+        }
+        if mask.size != sizes[0] {
+            let message = "Invalid mask image dimensions - mask must be the same size as the first image.";
+            return Err(Refusal::bad_file("mask", message));
+        }
+    }
+    Ok(sizes)
+}
+
+fn usable(file: &Bytes, param: &str, most: usize) -> Result<Facts, Refusal> {
+    if file.len() > most {
+        let message = format!("Invalid image file: the maximum size is {} MB.", most / 1_000_000);
+        return Err(Refusal::bad_file(param, &message));
+    }
+    let facts = inspect(file, &Limits::default()).ok();
+    facts.filter(|facts| matches!(facts.format, Format::Png | Format::Webp | Format::Jpeg)).ok_or_else(|| {
+        let message = "Invalid image file or mode for image. Supported formats are PNG, WEBP and JPEG.";
+        Refusal::bad_file(param, message)
+    })
 }
 
 fn prompt<'a>(body: &'a Map<String, Value>, route: &Route) -> Result<&'a str, Refusal> {

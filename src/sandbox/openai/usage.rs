@@ -4,35 +4,46 @@
 use super::request::Order;
 use crate::base::Usd;
 use crate::media::Size;
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-/// The five numbers of an answer. Prompts are counted as a quarter of their characters.
+/// The numbers of an answer. Prompts are counted as a quarter of their characters.
 pub(super) fn report(order: &Order) -> Value {
-    let (read, written) = (text_tokens(&order.prompt), image_tokens(order));
+    let (words, seen, written) = (text_tokens(&order.prompt), seen_tokens(order), image_tokens(order));
     json!({
-        "total_tokens": read + written,
-        "input_tokens": read,
+        "total_tokens": words + seen + written,
+        "input_tokens": words + seen,
         "output_tokens": written,
-        "input_tokens_details": {"text_tokens": read, "image_tokens": 0},
+        "input_tokens_details": {"text_tokens": words, "image_tokens": seen},
         "output_tokens_details": {"image_tokens": written, "text_tokens": 0},
     })
 }
 
 /// What OpenAI charges for the order.
 pub(super) fn bill(order: &Order, model: &str) -> Usd {
-    // Micro-dollars for a token are dollars for a million.
-    let (text_in, image_out) = prices(model);
-    let micros = text_tokens(&order.prompt) * text_in + image_tokens(order) * image_out;
-    Usd::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))
+    let (text_in, image_in, image_out) = prices(model);
+    let cents = text_tokens(&order.prompt) * text_in + seen_tokens(order) * image_in + image_tokens(order) * image_out;
+    Usd::from_dollars(Decimal::from(cents) / Decimal::from(100_000_000)).unwrap_or_default()
 }
 
-/// USD per million text tokens read and image tokens written.
-fn prices(model: &str) -> (u64, u64) {
+/// US cents per million text tokens read, image tokens read and image tokens written.
+fn prices(model: &str) -> (u64, u64, u64) {
     match model {
-        "gpt-image-1-mini" => (2, 8),
-        "gpt-image-1.5" | "chatgpt-image-latest" => (5, 32),
-        _ => (5, 30),
+        "gpt-image-1-mini" => (200, 250, 800),
+        "gpt-image-1.5" | "chatgpt-image-latest" => (500, 800, 3200),
+        _ => (500, 800, 3000),
     }
+}
+
+/// Tokens of the pictures to edit: 65 and 129 for each tile of 512, the short side shrunk to 512 first. That is the
+/// rule of the first GPT Image model; those of the later ones are not in the fact sheet.
+fn seen_tokens(order: &Order) -> u64 {
+    let tiles = |size: &Size| {
+        let (long, short) = (size.width.max(size.height), size.width.min(size.height));
+        let shrunk = if short > 512 { u64::from(long) * 512 / u64::from(short) } else { long.into() };
+        shrunk.div_ceil(512)
+    };
+    order.inputs.iter().map(|size| 65 + 129 * tiles(size)).sum()
 }
 
 fn text_tokens(prompt: &str) -> u64 {

@@ -1,0 +1,266 @@
+//! xAI's Imagine API, after docs.x.ai and its protocol files as read in 2026-11 (`providers-1.md` 3.1 to 3.8).
+//!
+//! Simulated: bearer keys (a wrong one is a 400), `POST /images/generations` and `/images/edits` (JSON only) as base64
+//! or as links to short-lived files, quiet moderation (200, a flag, nothing to see, billed), ticks, the slugs that lead
+//! to another model, `POST /videos/generations` with polls, all three error envelopes. Not simulated: edits and
+//! extensions of videos, `storage_options`, fetching of linked pictures, reference pictures, rate limits, the exact
+//! text of a policy block. Pixel sizes follow the sheet's rule; xAI publishes no table.
+
+pub(super) mod clip;
+mod error;
+mod price;
+mod request;
+pub(super) mod shelf;
+#[cfg(test)]
+mod tests;
+mod video;
+
+use super::book::{Entry, Operation};
+use super::easel::Motif;
+use super::identity::{Key, fresh_uuid, read_key};
+use super::mischief;
+use super::steering::{Fault, Rule};
+use super::world::{World, today};
+use crate::catalog::Route;
+use crate::job::Mode;
+use crate::media::Format;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use bytes::Bytes;
+use error::Refusal;
+use request::{Film, Order};
+use serde_json::{Map, Value, json};
+use shelf::Shelf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The provider's id.
+pub(super) const ID: &str = "xai";
+
+/// How long a call takes unless a rule says otherwise.
+const LATENCY: Duration = Duration::from_millis(20);
+
+/// Slugs that lead to another model.
+const REDIRECTED: [&str; 2] = ["grok-imagine-image-quality", "grok-imagine-image-pro"];
+
+/// What this simulator remembers.
+struct Desk {
+    world: Arc<World>,
+    files: Shelf<(Motif, bool)>,
+    jobs: Shelf<video::Job>,
+}
+
+pub(super) fn router(world: Arc<World>) -> Router {
+    Router::new()
+        .route("/images/generations", post(generate))
+        .route("/images/edits", post(edit))
+        .route("/videos/generations", post(film))
+        .route("/videos/{id}", get(video::poll))
+        .route("/files/{name}", get(file))
+        .fallback(async || Refusal::no_path().into_response())
+        .with_state(Arc::new(Desk { world, files: Shelf::default(), jobs: Shelf::default() }))
+}
+
+async fn generate(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes) -> Response {
+    let read = |body: &Map<String, Value>, route: &Route| Order::read(body, route, false);
+    match admit(&desk, &headers, &body, Mode::TextToImage, read) {
+        Ok((order, route)) => make(&desk, &order, &route, &headers).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+async fn edit(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes) -> Response {
+    let read = |body: &Map<String, Value>, route: &Route| Order::read(body, route, true);
+    match admit(&desk, &headers, &body, Mode::ImageEdit, read) {
+        Ok((order, route)) => make(&desk, &order, &route, &headers).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// Key, body, model, money, arguments. A refusal is written down before it is answered.
+fn admit<T>(
+    desk: &Desk,
+    headers: &HeaderMap,
+    body: &[u8],
+    mode: Mode,
+    read: impl FnOnce(&Map<String, Value>, &Route) -> Result<T, Refusal>,
+) -> Result<(T, Arc<Route>), Refusal> {
+    let mut named = None;
+    let admitted = (|| {
+        let broke = identify(headers)?;
+        let body = read_json(headers, body)?;
+        let model = request::text(&body, "model")?.ok_or_else(|| Refusal::misshapen("missing field `model`"))?;
+        named = Some(model.to_owned());
+        let slug = if REDIRECTED.contains(&model) { "grok-imagine-image-2.0" } else { model };
+        let route = find(&desk.world, slug, mode).ok_or_else(|| Refusal::no_model(model))?;
+        if broke {
+            return Err(Refusal::no_money());
+        }
+        Ok((read(&body, &route)?, route))
+    })();
+    admitted.inspect_err(|refusal: &Refusal| {
+        let entry = Entry::new(ID, Operation::Create, refusal.status.as_u16());
+        desk.world.book.write(named.iter().fold(entry, |entry, model| entry.model(model)));
+    })
+}
+
+/// Whether the key's account is out of money, when the key is known at all.
+fn identify(headers: &HeaderMap) -> Result<bool, Refusal> {
+    match read_key(headers, "bearer") {
+        Key::Missing => Err(Refusal::no_key()),
+        Key::Unknown(_) => Err(Refusal::wrong_key()),
+        Key::Broke => Ok(true),
+        Key::Good => Ok(false),
+    }
+}
+
+fn read_json(headers: &HeaderMap, body: &[u8]) -> Result<Map<String, Value>, Refusal> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if body.is_empty() || !kind.starts_with("application/json") {
+        return Err(Refusal::no_json());
+    }
+    serde_json::from_slice(body).map_err(|error| Refusal::misshapen(&error.to_string()))
+}
+
+/// The route of that slug that has the mode: generations and edits of one model are rows of their own.
+fn find(world: &World, slug: &str, mode: Mode) -> Option<Arc<Route>> {
+    let today = today();
+    let fits = |route: &&Arc<Route>| route.upstream == slug && route.modes.contains(&mode) && !route.retired(&today);
+    world.catalog.routes_of(ID).find(fits).map(Arc::clone)
+}
+
+async fn make(desk: &Desk, order: &Order, route: &Route, headers: &HeaderMap) -> Response {
+    let world = &desk.world;
+    let rule = world.rules.pick(ID, route, |_| true);
+    let fault = rule.as_ref().and_then(|rule| rule.fault);
+    let refusal = match fault {
+        Some(Fault::Status) => Some(Refusal::of_status(rule.as_ref().and_then(|rule| rule.status).unwrap_or(503))),
+        Some(Fault::Gone) => Some(Refusal::no_model(&route.upstream)),
+        None if order.prompt.contains("[fail]") => Some(Refusal::of_status(500)),
+        _ => None,
+    };
+    let silent = matches!(fault, Some(Fault::Hang | Fault::Reset));
+    let taken = !silent && refusal.is_none() || rule.as_ref().is_some_and(|rule| rule.after_accept);
+    // A picture that moderation holds back was made.
+    let ticks =
+        if taken { price::pictures(&route.upstream, &order.quality, &order.scale, order.n, order.inputs) } else { 0 };
+    let status = if silent { 0 } else { refusal.as_ref().map_or(200, |refusal| refusal.status.as_u16()) };
+    let entry = Entry::new(ID, Operation::Create, status).model(&route.upstream);
+    world.book.write(entry.billed(price::dollars(ticks)));
+    tokio::time::sleep(rule.as_ref().and_then(Rule::latency).unwrap_or(LATENCY)).await;
+    match (fault, refusal) {
+        (Some(Fault::Hang), _) => world.hang().await,
+        (Some(Fault::Reset), _) => mischief::reset(),
+        (_, Some(refusal)) => refuse(refusal, rule.as_ref()),
+        (Some(Fault::Garbage), None) => mischief::garbage(),
+        (fault, None) => deliver(desk, order, route, fault, ticks, headers).await,
+    }
+}
+
+fn refuse(refusal: Refusal, rule: Option<&Rule>) -> Response {
+    let mut response = refusal.into_response();
+    if let Some(seconds) = rule.and_then(|rule| rule.retry_after) {
+        mischief::put(&mut response, "retry-after", &seconds.to_string());
+    }
+    response
+}
+
+/// The pictures, or what the fault leaves of them.
+async fn deliver(
+    desk: &Desk,
+    order: &Order,
+    route: &Route,
+    fault: Option<Fault>,
+    ticks: u64,
+    headers: &HeaderMap,
+) -> Response {
+    let blocked = fault == Some(Fault::Refuse) || order.prompt.contains("[refuse]");
+    let mut data = Vec::new();
+    for index in 0..order.n {
+        let mut item = json!({"mime_type": "image/jpeg", "revised_prompt": "", "respect_moderation": !blocked});
+        let motif = spoil(order, index, fault);
+        item[if order.inline { "b64_json" } else { "url" }] = if blocked || fault == Some(Fault::Empty) {
+            "".into()
+        } else if order.inline {
+            let Some(file) = desk.world.easel.draw(&motif).await else {
+                return Refusal::of_status(500).into_response();
+            };
+            base64_simd::STANDARD.encode_to_string(&file).into()
+        } else {
+            let name = fresh_uuid();
+            desk.files.add(name.clone(), (motif, fault == Some(Fault::Truncate)));
+            format!("{}/{ID}/files/{name}.jpeg", desk.world.base_url(headers)).into()
+        };
+        data.push(item);
+    }
+    let answer = json!({"data": data, "model": route.upstream, "usage": {"cost_in_usd_ticks": ticks}});
+    if fault == Some(Fault::Truncate) && order.inline {
+        return mischief::truncate("application/json", &answer.to_string().into());
+    }
+    Json(answer).into_response()
+}
+
+fn spoil(order: &Order, index: u32, fault: Option<Fault>) -> Motif {
+    let (prompt, size) = (Arc::clone(&order.prompt), order.size);
+    let motif = Motif { prompt, index, size, format: Format::Jpeg, black: false };
+    match fault {
+        Some(Fault::WrongType) => motif.wrong_type(),
+        Some(Fault::WrongSize) => motif.wrong_size(),
+        _ => motif,
+    }
+}
+
+/// `POST /videos/generations`
+async fn film(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes) -> Response {
+    let (film, route) = match admit(&desk, &headers, &body, Mode::TextToVideo, Film::read) {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let world = &desk.world;
+    let rule = world.rules.pick(ID, &route, |fault| fault.is_none_or(Fault::at_creation));
+    let fault = rule.as_ref().and_then(|rule| rule.fault);
+    let refusal = match fault {
+        Some(Fault::Status) => Some(Refusal::of_status(rule.as_ref().and_then(|rule| rule.status).unwrap_or(503))),
+        Some(Fault::Gone) => Some(Refusal::no_model(&route.upstream)),
+        _ => None,
+    };
+    let silent = matches!(fault, Some(Fault::Hang | Fault::Reset));
+    let status = if silent { 0 } else { refusal.as_ref().map_or(200, |refusal| refusal.status.as_u16()) };
+    let mut entry = Entry::new(ID, Operation::Create, status).model(&route.upstream);
+    let mut answer = Value::Null;
+    if !silent && refusal.is_none() || rule.as_ref().is_some_and(|rule| rule.after_accept) {
+        let (id, ticks) = video::enqueue(&desk, film, &route, rule.as_ref());
+        entry = entry.job(&id).billed(price::dollars(ticks));
+        answer = video::ticket(&id);
+    }
+    world.book.write(entry);
+    match (fault, refusal) {
+        (Some(Fault::Hang), _) => world.hang().await,
+        (Some(Fault::Reset), _) => mischief::reset(),
+        (_, Some(refusal)) => refuse(refusal, rule.as_ref()),
+        (_, None) => Json(answer).into_response(),
+    }
+}
+
+/// A result file: public.
+async fn file(State(desk): State<Arc<Desk>>, Path(name): Path<String>) -> Response {
+    let response = hand_over(&desk, &name).await.unwrap_or_else(|| Refusal::no_path().into_response());
+    desk.world.book.write(Entry::new(ID, Operation::File, response.status().as_u16()));
+    response
+}
+
+async fn hand_over(desk: &Desk, name: &str) -> Option<Response> {
+    if let Some(id) = name.strip_suffix(".mp4") {
+        return video::file(desk, id);
+    }
+    let (motif, cut) = desk.files.find(name.strip_suffix(".jpeg")?)?;
+    let bytes = desk.world.easel.draw(&motif).await?;
+    if cut {
+        return Some(mischief::truncate("image/jpeg", &bytes));
+    }
+    Some(([(header::CONTENT_TYPE, "image/jpeg")], Body::from(bytes)).into_response())
+}
