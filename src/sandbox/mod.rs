@@ -7,6 +7,7 @@
 
 mod bill;
 pub mod book;
+mod byteplus;
 mod control;
 mod easel;
 mod fal;
