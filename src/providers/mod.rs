@@ -1,5 +1,6 @@
 //! Translators between us and the providers: pure functions, no network, no key, no clock. The whole contract.
 
+mod alibaba;
 mod byteplus;
 mod fal;
 mod mock;
@@ -74,7 +75,8 @@ pub trait Adapter: Send + Sync + 'static {
 }
 
 /// Every provider.
-pub static ADAPTERS: &[&dyn Adapter] = &[&byteplus::BytePlus, &fal::Fal, &mock::Mock, &openai::OpenAi];
+pub static ADAPTERS: &[&dyn Adapter] =
+    &[&alibaba::Alibaba, &byteplus::BytePlus, &fal::Fal, &mock::Mock, &openai::OpenAi];
 
 /// The adapter of that id.
 pub fn find(id: &str) -> Option<&'static dyn Adapter> {
