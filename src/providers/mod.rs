@@ -1,11 +1,11 @@
 //! Translators between us and the providers: pure functions, no network, no key, no clock. The whole contract.
 
+mod alibaba;
+mod byteplus;
 mod fal;
 mod mock;
 mod openai;
-mod openrouter;
 mod shapes;
-mod xai;
 
 use crate::fault::Fault;
 use crate::job::{Brief, Output, Usage};
@@ -75,7 +75,8 @@ pub trait Adapter: Send + Sync + 'static {
 }
 
 /// Every provider.
-pub static ADAPTERS: &[&dyn Adapter] = &[&fal::Fal, &mock::Mock, &openai::OpenAi, &openrouter::OpenRouter, &xai::Xai];
+pub static ADAPTERS: &[&dyn Adapter] =
+    &[&alibaba::Alibaba, &byteplus::BytePlus, &fal::Fal, &mock::Mock, &openai::OpenAi];
 
 /// The adapter of that id.
 pub fn find(id: &str) -> Option<&'static dyn Adapter> {

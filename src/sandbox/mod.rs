@@ -5,8 +5,10 @@
 //! ground floor, and neither `providers` nor `outbound`. What goes wrong on purpose is said over `/_control`
 //! ([`steering`]); what every provider was asked, and what it would have billed, is in the [`book`].
 
+mod alibaba;
 mod bill;
 pub mod book;
+mod byteplus;
 mod control;
 mod easel;
 mod fal;

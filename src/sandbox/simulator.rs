@@ -1,7 +1,7 @@
 //! The registry: one line for each provider that we imitate.
 
 use super::world::World;
-use super::{fal, openai, openrouter, xai};
+use super::{alibaba, byteplus, fal, openai};
 use axum::Router;
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ pub struct Simulator {
 
 /// Every provider that we imitate.
 pub const SIMULATORS: &[Simulator] = &[
+    Simulator { id: alibaba::ID, router: alibaba::router },
+    Simulator { id: byteplus::ID, router: byteplus::router },
     Simulator { id: fal::ID, router: fal::router },
     Simulator { id: openai::ID, router: openai::router },
-    Simulator { id: openrouter::ID, router: openrouter::router },
-    Simulator { id: xai::ID, router: xai::router },
 ];

@@ -1,0 +1,296 @@
+//! Alibaba Cloud Model Studio's `DashScope` API, after its help pages and the official SDK as read in 2026-11
+//! (`providers-3.md` 2.1 to 2.8).
+//!
+//! Simulated: bearer keys, the endpoint that answers at once, the endpoints of tasks with their header, which endpoint
+//! serves which model, sizes with an asterisk, four pictures where nobody says `n`, tasks with their states in order,
+//! cancelling of waiting ones, `UNKNOWN` for lost ones, clocks without a zone, refusals and failures in both disguises.
+//! Not simulated: regions, the OpenAI-compatible path, rewriting of prompts, media other than pictures, partial failures,
+//! sets of pictures, real limits.
+
+mod error;
+mod request;
+mod task;
+#[cfg(test)]
+mod tests;
+
+use super::book::{Entry, Operation};
+use super::easel::Motif;
+use super::identity::{Key, fresh_uuid, read_key};
+use super::mischief;
+use super::steering::{Fault, Rule};
+use super::world::World;
+use crate::base::Usd;
+use crate::catalog::Route;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use bytes::Bytes;
+use error::Refusal;
+use request::{AT_ONCE, Order};
+use serde_json::{Map, Value, json};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use task::{Fate, Task};
+
+/// The provider's id.
+pub(super) const ID: &str = "alibaba";
+
+/// How long an answer at once takes unless a rule says otherwise.
+const LATENCY: Duration = Duration::from_millis(20);
+
+/// How many polls find a task unfinished unless a rule says otherwise.
+const POLLS: u32 = 2;
+
+/// Requests that are remembered, with their files.
+const KEPT: usize = 2_000;
+
+/// The account, with what it had made.
+struct Desk {
+    world: Arc<World>,
+    tasks: Mutex<VecDeque<Task>>,
+}
+
+impl Desk {
+    fn tasks(&self) -> MutexGuard<'_, VecDeque<Task>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, task: Task) {
+        let mut tasks = self.tasks();
+        tasks.push_back(task);
+        if tasks.len() > KEPT {
+            tasks.pop_front();
+        }
+    }
+
+    /// Where files are, as this client calls us.
+    fn base(&self, headers: &HeaderMap) -> String {
+        format!("{}/{ID}/files", self.world.base_url(headers))
+    }
+}
+
+pub(super) fn router(world: Arc<World>) -> Router {
+    Router::new()
+        .route("/services/aigc/{task}/{function}", post(create))
+        .route("/tasks/{id}", get(show))
+        .route("/tasks/{id}/cancel", post(cancel))
+        .route("/files/{name}", get(file))
+        .fallback(async || Refusal::wrong_endpoint().into_response())
+        .with_state(Arc::new(Desk { world, tasks: Mutex::default() }))
+}
+
+/// Whether the key's account is out of money, when the key is known at all.
+fn identify(headers: &HeaderMap) -> Result<bool, Refusal> {
+    match read_key(headers, "bearer") {
+        Key::Missing => Err(Refusal::no_key()),
+        Key::Unknown(_) => Err(Refusal::wrong_key()),
+        Key::Broke => Ok(true),
+        Key::Good => Ok(false),
+    }
+}
+
+async fn create(
+    State(desk): State<Arc<Desk>>,
+    Path((task, function)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let endpoint = format!("{task}/{function}");
+    let mut model = None;
+    let (order, route) = match admit(&desk.world, &endpoint, &headers, &body, &mut model) {
+        Ok(admitted) => admitted,
+        Err(refusal) => {
+            let entry = Entry::new(ID, Operation::Create, refusal.status.as_u16());
+            desk.world.book.write(Entry { model, ..entry });
+            return refusal.into_response();
+        }
+    };
+    if endpoint == AT_ONCE { answer(&desk, &headers, order, route).await } else { enqueue(&desk, order, route).await }
+}
+
+/// Key, body, model, endpoint, manner, money, parameters.
+fn admit(
+    world: &World,
+    endpoint: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+    model: &mut Option<String>,
+) -> Result<(Order, Arc<Route>), Refusal> {
+    let broke = identify(headers)?;
+    let body: Map<String, Value> = serde_json::from_slice(body)
+        .map_err(|_| Refusal::bad("Required body invalid, please check the request body format."))?;
+    let named = body.get("model").and_then(Value::as_str).ok_or_else(|| Refusal::bad("Model can not be empty."))?;
+    *model = Some(named.to_owned());
+    let route = world.route(ID, named).ok_or_else(Refusal::no_model)?;
+    if !request::serves(endpoint, &route) {
+        return Err(Refusal::wrong_endpoint());
+    }
+    let tasks_only = endpoint != AT_ONCE;
+    let asks_task = headers.get("x-dashscope-async").is_some_and(|value| value == "enable");
+    if tasks_only != asks_task {
+        return Err(Refusal::wrong_manner(tasks_only));
+    }
+    if broke {
+        return Err(Refusal::no_money());
+    }
+    Ok((Order::read(&body, &route, endpoint)?, route))
+}
+
+/// The refusal that a rule asks for.
+fn refuse(rule: Option<&Rule>) -> Option<Refusal> {
+    match rule?.fault? {
+        Fault::Status => Some(Refusal::of_status(rule?.status.unwrap_or(503))),
+        Fault::Gone => Some(Refusal::no_model()),
+        _ => None,
+    }
+}
+
+/// A refusal on its way out, or nothing at all.
+async fn misbehave(world: &World, rule: Option<&Rule>, refusal: Option<Refusal>) -> Option<Response> {
+    match rule.and_then(|rule| rule.fault) {
+        Some(Fault::Hang) => return Some(world.hang().await),
+        Some(Fault::Reset) => return Some(mischief::reset()),
+        _ => {}
+    }
+    let mut response = refusal?.into_response();
+    if let Some(seconds) = rule.and_then(|rule| rule.retry_after) {
+        mischief::put(&mut response, "retry-after", &seconds.to_string());
+    }
+    Some(response)
+}
+
+/// Whether a fault leaves the work undone and unbilled.
+fn spared(rule: Option<&Rule>) -> bool {
+    rule.is_some_and(|rule| rule.fault.is_some_and(Fault::at_creation) && !rule.after_accept)
+}
+
+/// The status that the book shows: nothing, when nothing is answered.
+fn told(rule: Option<&Rule>, refusal: Option<&Refusal>) -> u16 {
+    match rule.and_then(|rule| rule.fault) {
+        Some(Fault::Hang | Fault::Reset) => 0,
+        _ => refusal.map_or(200, |refusal| refusal.status.as_u16()),
+    }
+}
+
+/// Pictures in the answer itself.
+async fn answer(desk: &Desk, headers: &HeaderMap, order: Order, route: Arc<Route>) -> Response {
+    let world = &desk.world;
+    let rule = world.rules.pick(ID, &route, |fault| !fault.is_some_and(Fault::at_file));
+    let rule = rule.as_ref();
+    let fault = rule.and_then(|rule| rule.fault);
+    let task = Task::new(order, route, fault == Some(Fault::Refuse));
+    let refusal = refuse(rule).or_else(|| task.complaint());
+    let billed = if spared(rule) { Usd::ZERO } else { task.billed };
+    let entry = Entry::new(ID, Operation::Create, told(rule, refusal.as_ref()));
+    world.book.write(entry.model(&task.route.upstream).billed(billed));
+    tokio::time::sleep(rule.and_then(Rule::latency).unwrap_or(LATENCY)).await;
+    if let Some(response) = misbehave(world, rule, refusal).await {
+        return response;
+    }
+    let count = if fault == Some(Fault::Empty) { 0 } else { task.order.count };
+    let body = task.answer(&desk.base(headers), count);
+    desk.keep(task);
+    match fault {
+        Some(Fault::Garbage) => mischief::garbage(),
+        _ => Json(body).into_response(),
+    }
+}
+
+/// A task, to be asked after.
+async fn enqueue(desk: &Desk, order: Order, route: Arc<Route>) -> Response {
+    let world = &desk.world;
+    let rule = world.rules.pick(ID, &route, |fault| fault.is_none_or(Fault::at_creation));
+    let rule = rule.as_ref();
+    let refused = rule.and_then(|rule| rule.fault) == Some(Fault::Refuse);
+    let mut task = Task::new(order, route, refused);
+    let (latency, polls) = (rule.and_then(Rule::latency), rule.and_then(|rule| rule.job_polls));
+    task.polls = polls.unwrap_or(if latency.is_some() { 0 } else { POLLS });
+    task.latency = latency.unwrap_or_default();
+    let refusal = refuse(rule);
+    let mut entry = Entry::new(ID, Operation::Create, told(rule, refusal.as_ref())).model(&task.route.upstream);
+    let body = json!({"request_id": fresh_uuid(), "output": {"task_status": "PENDING", "task_id": task.id}});
+    if refused || !spared(rule) {
+        entry = entry.job(&task.id).billed(task.billed);
+        desk.keep(task);
+    }
+    world.book.write(entry);
+    misbehave(world, rule, refusal).await.unwrap_or_else(|| Json(body).into_response())
+}
+
+/// A task asked after: it moves one step. One that nobody knows is `UNKNOWN`, under HTTP 200.
+async fn show(State(desk): State<Arc<Desk>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    let write = |status: u16| desk.world.book.write(Entry::new(ID, Operation::Poll, status).job(&id));
+    if let Err(refusal) = identify(&headers) {
+        write(refusal.status.as_u16());
+        return refusal.into_response();
+    }
+    write(200);
+    let found = desk.tasks().iter_mut().find(|task| task.id == id).map(|task| {
+        task.polled = task.polled.saturating_add(1);
+        task.clone()
+    });
+    let Some(task) = found else {
+        let output = json!({"task_id": id, "task_status": "UNKNOWN"});
+        return Json(json!({"request_id": fresh_uuid(), "output": output})).into_response();
+    };
+    let done = task.status() == "SUCCEEDED";
+    let spoils = |fault: Option<Fault>| done && fault.is_some_and(Fault::at_result);
+    let fault = desk.world.rules.pick(ID, &task.route, spoils).and_then(|rule| rule.fault);
+    let count = if fault == Some(Fault::Empty) { 0 } else { task.order.count };
+    let messages = request::serves("image-generation/generation", &task.route);
+    match fault {
+        Some(Fault::Garbage) => mischief::garbage(),
+        _ => Json(task.show(&desk.base(&headers), messages, count)).into_response(),
+    }
+}
+
+/// Gives a waiting task up. It is not billed then.
+async fn cancel(State(desk): State<Arc<Desk>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    let mut refund = Usd::ZERO;
+    let outcome = identify(&headers).and_then(|_| {
+        let mut tasks = desk.tasks();
+        let waiting = tasks.iter_mut().find(|task| task.id == id && task.status() == "PENDING");
+        let task = waiting.ok_or_else(Refusal::not_pending)?;
+        refund = std::mem::take(&mut task.billed);
+        task.fate = Fate::Cancelled;
+        Ok(Json(json!({"request_id": fresh_uuid()})).into_response())
+    });
+    let response = outcome.unwrap_or_else(IntoResponse::into_response);
+    let billed = Usd::from_micros(-refund.micros());
+    desk.world.book.write(Entry::new(ID, Operation::Cancel, response.status().as_u16()).job(&id).billed(billed));
+    response
+}
+
+/// A result file: public.
+async fn file(State(desk): State<Arc<Desk>>, Path(name): Path<String>) -> Response {
+    let index = |task: &Task| (0..task.order.count).find(|index| task.file(*index) == name);
+    let found = desk.tasks().iter().find_map(|task| Some((task.clone(), index(task)?)));
+    let Some((task, index)) = found.filter(|(task, _)| task.fate == Fate::Made) else {
+        desk.world.book.write(Entry::new(ID, Operation::File, 404));
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let rule = desk.world.rules.pick(ID, &task.route, |fault| fault.is_some_and(Fault::at_file));
+    let fault = rule.and_then(|rule| rule.fault);
+    desk.world.book.write(Entry::new(ID, Operation::File, 200).model(&task.route.upstream).job(&task.id));
+    let (mime, bytes) = match task.order.seconds {
+        Some(seconds) => ("video/mp4", Some(super::byteplus::clip(seconds))),
+        None => ("image/png", desk.world.easel.draw(&spoil(task.motif(index), fault)).await),
+    };
+    match (bytes, fault) {
+        (None, _) => Refusal::of_status(500).into_response(),
+        (Some(bytes), Some(Fault::Truncate)) => mischief::truncate(mime, &bytes),
+        (Some(bytes), _) => ([(header::CONTENT_TYPE, mime)], Body::from(bytes)).into_response(),
+    }
+}
+
+fn spoil(motif: Motif, fault: Option<Fault>) -> Motif {
+    match fault {
+        Some(Fault::WrongType) => motif.wrong_type(),
+        Some(Fault::WrongSize) => motif.wrong_size(),
+        _ => motif,
+    }
+}

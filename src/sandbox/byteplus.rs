@@ -1,0 +1,359 @@
+//! BytePlus `ModelArk`, after its API pages, the official SDKs and the error table as read in 2026-11
+//! (`providers-3.md` 1.1 to 1.7).
+//!
+//! Simulated: bearer keys, `POST /images/generations` with both forms of result, input pictures, tiers and pixel
+//! windows, token counts, refusals; video tasks with create, get, list and delete, their states in order, token bills
+//! for what succeeds. Not simulated: endpoint ids (`ep-...`), AK/SK signatures, streaming, groups of pictures (one
+//! comes, whatever is asked), layers, video and audio references, drafts, flags inside prompts, callbacks, real limits.
+
+mod clip;
+mod error;
+mod request;
+mod task;
+#[cfg(test)]
+mod tests;
+
+use super::book::{Entry, Operation};
+use super::easel::Motif;
+use super::identity::{Key, fresh_hex, read_key};
+use super::steering::{Fault, Rule};
+use super::world::World;
+use super::{bill, mischief};
+use crate::base::{Timestamp, Usd};
+use crate::catalog::Route;
+use crate::job::Mode;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use bytes::Bytes;
+pub(super) use clip::clip;
+use error::Refusal;
+use request::Order;
+use serde_json::{Map, Value, json};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use task::{Fate, Task};
+
+/// The provider's id.
+pub(super) const ID: &str = "byteplus";
+
+/// How long a picture takes unless a rule says otherwise.
+const LATENCY: Duration = Duration::from_millis(20);
+
+/// How many polls find a task unfinished unless a rule says otherwise.
+const POLLS: u32 = 2;
+
+/// Tasks and pictures that are remembered.
+const KEPT: usize = 2_000;
+
+/// The account: its tasks, and the pictures behind its links.
+struct Desk {
+    world: Arc<World>,
+    tasks: Mutex<VecDeque<Task>>,
+    files: Mutex<VecDeque<(String, Arc<Route>, Motif)>>,
+}
+
+pub(super) fn router(world: Arc<World>) -> Router {
+    Router::new()
+        .route("/images/generations", post(generate))
+        .route("/contents/generations/tasks", post(create).get(list))
+        .route("/contents/generations/tasks/{id}", get(show).delete(remove))
+        .route("/files/{name}", get(file))
+        .fallback(async || Refusal::no_path().into_response())
+        .with_state(Arc::new(Desk { world, tasks: Mutex::default(), files: Mutex::default() }))
+}
+
+fn locked<T>(shelf: &Mutex<T>) -> MutexGuard<'_, T> {
+    shelf.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether the key's account is out of money, when the key is known at all.
+fn identify(headers: &HeaderMap) -> Result<bool, Refusal> {
+    match read_key(headers, "bearer") {
+        Key::Missing => Err(Refusal::no_key()),
+        Key::Unknown(_) => Err(Refusal::wrong_key()),
+        Key::Broke => Ok(true),
+        Key::Good => Ok(false),
+    }
+}
+
+/// Key, body, model, money: what is looked at before any parameter.
+fn admit(
+    world: &World,
+    headers: &HeaderMap,
+    body: &[u8],
+    modes: &[Mode],
+) -> Result<(Map<String, Value>, Arc<Route>), Refusal> {
+    let broke = identify(headers)?;
+    let body: Map<String, Value> = serde_json::from_slice(body).map_err(|_| Refusal::not_json())?;
+    let model = request::text(&body, "model")?.ok_or_else(|| Refusal::missing("model"))?;
+    let route = world.route(ID, model).filter(|route| route.modes.iter().any(|mode| modes.contains(mode)));
+    let route = route.ok_or_else(|| Refusal::no_model(model))?;
+    if broke { Err(Refusal::no_money()) } else { Ok((body, route)) }
+}
+
+/// Writes a creating call down that costs nothing, and refuses it.
+fn reject(world: &World, refusal: Refusal, model: Option<&str>) -> Response {
+    let entry = Entry::new(ID, Operation::Create, refusal.status.as_u16());
+    world.book.write(match model {
+        Some(model) => entry.model(model),
+        None => entry,
+    });
+    refusal.into_response()
+}
+
+/// The refusal that a rule asks for.
+fn refuse(rule: Option<&Rule>, route: &Route) -> Option<Refusal> {
+    match rule?.fault? {
+        Fault::Status => Some(Refusal::of_status(rule?.status.unwrap_or(503))),
+        Fault::Gone => Some(Refusal::no_model(&route.upstream)),
+        _ => None,
+    }
+}
+
+/// A refusal on its way out, or nothing at all.
+async fn misbehave(world: &World, rule: Option<&Rule>, refusal: Option<Refusal>) -> Option<Response> {
+    match rule.and_then(|rule| rule.fault) {
+        Some(Fault::Hang) => return Some(world.hang().await),
+        Some(Fault::Reset) => return Some(mischief::reset()),
+        _ => {}
+    }
+    let mut response = refusal?.into_response();
+    if let Some(seconds) = rule.and_then(|rule| rule.retry_after) {
+        mischief::put(&mut response, "retry-after", &seconds.to_string());
+    }
+    Some(response)
+}
+
+/// Whether a fault leaves the work undone and unbilled.
+fn spared(rule: Option<&Rule>) -> bool {
+    rule.is_some_and(|rule| rule.fault.is_some_and(Fault::at_creation) && !rule.after_accept)
+}
+
+/// The status that the book shows: nothing, when nothing is answered.
+fn told(rule: Option<&Rule>, refusal: Option<&Refusal>) -> u16 {
+    match rule.and_then(|rule| rule.fault) {
+        Some(Fault::Hang | Fault::Reset) => 0,
+        _ => refusal.map_or(200, |refusal| refusal.status.as_u16()),
+    }
+}
+
+async fn generate(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes) -> Response {
+    let world = &desk.world;
+    let modes = [Mode::TextToImage, Mode::ImageEdit];
+    let (body, route) = match admit(world, &headers, &body, &modes) {
+        Ok(admitted) => admitted,
+        Err(refusal) => return sign(reject(world, refusal, None)),
+    };
+    let order = match Order::read(&body, &route) {
+        Ok(order) => order,
+        Err(refusal) => return sign(reject(world, refusal, Some(&route.upstream))),
+    };
+    let rule = world.rules.pick(ID, &route, |fault| order.inline || !fault.is_some_and(Fault::at_file));
+    let (rule, prompt) = (rule.as_ref(), &order.prompt);
+    let refused = prompt.contains("[refuse]") || rule.and_then(|rule| rule.fault) == Some(Fault::Refuse);
+    let failed = prompt.contains("[fail]").then(|| Refusal::of_status(500));
+    let doomed = refused || failed.is_some();
+    let refusal = refuse(rule, &route).or_else(|| refused.then(Refusal::moderated)).or(failed);
+    let free = doomed || spared(rule);
+    let billed = if free { Usd::ZERO } else { bill::price(&route.price, &body, order.size, 1) };
+    let entry = Entry::new(ID, Operation::Create, told(rule, refusal.as_ref())).model(&route.upstream).billed(billed);
+    world.book.write(entry);
+    tokio::time::sleep(rule.and_then(Rule::latency).unwrap_or(LATENCY)).await;
+    let fault = rule.and_then(|rule| rule.fault);
+    sign(match misbehave(world, rule, refusal).await {
+        Some(response) => response,
+        None if fault == Some(Fault::Garbage) => mischief::garbage(),
+        None => deliver(&desk, &headers, &order, &route, fault).await,
+    })
+}
+
+/// The picture, or what the fault leaves of it.
+async fn deliver(
+    desk: &Desk,
+    headers: &HeaderMap,
+    order: &Order,
+    route: &Arc<Route>,
+    fault: Option<Fault>,
+) -> Response {
+    let size = order.size;
+    let motif = Motif { prompt: Arc::clone(&order.prompt), index: 0, size, format: order.format, black: false };
+    let mut data = Vec::new();
+    if fault != Some(Fault::Empty) {
+        let mut slot = json!({"size": size.to_string()});
+        if !route.formats.is_empty() {
+            slot["output_format"] = order.format.name().into();
+        }
+        if order.inline {
+            let Some(file) = desk.world.easel.draw(&spoil(motif, fault)).await else {
+                return Refusal::of_status(500).into_response();
+            };
+            slot["b64_json"] = base64_simd::STANDARD.encode_to_string(&file).into();
+        } else {
+            let name = format!("{}_0.{}", fresh_hex(), order.format.extension());
+            slot["url"] = format!("{}/{ID}/files/{name}", desk.world.base_url(headers)).into();
+            let mut files = locked(&desk.files);
+            files.push_back((name, Arc::clone(route), motif));
+            if files.len() > KEPT {
+                files.pop_front();
+            }
+        }
+        data.push(slot);
+    }
+    let made = data.len();
+    let tokens = u64::from(size.width) * u64::from(size.height) / 256 * made as u64;
+    let answer = json!({
+        "model": route.upstream,
+        "created": Timestamp::now().seconds(),
+        "data": data,
+        "usage": {"generated_images": made, "output_tokens": tokens, "total_tokens": tokens},
+    });
+    match fault {
+        Some(Fault::Truncate) => mischief::truncate("application/json", &answer.to_string().into()),
+        _ => Json(answer).into_response(),
+    }
+}
+
+fn spoil(motif: Motif, fault: Option<Fault>) -> Motif {
+    match fault {
+        Some(Fault::WrongType) => motif.wrong_type(),
+        Some(Fault::WrongSize) => motif.wrong_size(),
+        _ => motif,
+    }
+}
+
+/// Every answer names its request.
+fn sign(mut response: Response) -> Response {
+    mischief::put(&mut response, "x-request-id", &fresh_hex());
+    response
+}
+
+async fn create(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes) -> Response {
+    let world = &desk.world;
+    let modes = [Mode::TextToVideo, Mode::ImageToVideo];
+    let (body, route) = match admit(world, &headers, &body, &modes) {
+        Ok(admitted) => admitted,
+        Err(refusal) => return sign(reject(world, refusal, None)),
+    };
+    let rule = world.rules.pick(ID, &route, |fault| fault.is_none_or(Fault::at_creation));
+    let rule = rule.as_ref();
+    let refused = rule.and_then(|rule| rule.fault) == Some(Fault::Refuse);
+    let mut task = match Task::read(&body, Arc::clone(&route), refused) {
+        Ok(task) => task,
+        Err(refusal) => return sign(reject(world, refusal, Some(&route.upstream))),
+    };
+    let (latency, polls) = (rule.and_then(Rule::latency), rule.and_then(|rule| rule.job_polls));
+    task.polls = polls.unwrap_or(if latency.is_some() { 0 } else { POLLS });
+    task.latency = latency.unwrap_or_default();
+    let refusal = refuse(rule, &route);
+    let mut entry = Entry::new(ID, Operation::Create, told(rule, refusal.as_ref())).model(&route.upstream);
+    let id = task.id.clone();
+    if refused || !spared(rule) {
+        entry = entry.job(&id).billed(task.billed);
+        let mut tasks = locked(&desk.tasks);
+        tasks.push_back(task);
+        if tasks.len() > KEPT {
+            tasks.pop_front();
+        }
+    }
+    world.book.write(entry);
+    sign(match misbehave(world, rule, refusal).await {
+        Some(response) => response,
+        None => Json(json!({"id": id})).into_response(),
+    })
+}
+
+/// A task asked after: it moves one step.
+async fn show(State(desk): State<Arc<Desk>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    if let Err(refusal) = identify(&headers) {
+        desk.world.book.write(Entry::new(ID, Operation::Poll, refusal.status.as_u16()).job(&id));
+        return sign(refusal.into_response());
+    }
+    let found = locked(&desk.tasks).iter_mut().find(|task| task.id == id).map(|task| {
+        task.polled = task.polled.saturating_add(1);
+        task.clone()
+    });
+    let Some(task) = found else {
+        desk.world.book.write(Entry::new(ID, Operation::Poll, 404).job(&id));
+        return sign(Refusal::no_task(&id).into_response());
+    };
+    desk.world.book.write(Entry::new(ID, Operation::Poll, 200).model(&task.route.upstream).job(&id));
+    let done = task.status() == "succeeded";
+    let spoils = |fault: Option<Fault>| done && fault.is_some_and(Fault::at_result);
+    let fault = desk.world.rules.pick(ID, &task.route, spoils).and_then(|rule| rule.fault);
+    let mut object = task.show(&link(&desk.world, &headers, &id));
+    sign(match fault {
+        Some(Fault::Garbage) => mischief::garbage(),
+        Some(Fault::Empty) => {
+            object["content"] = json!({});
+            Json(object).into_response()
+        }
+        _ => Json(object).into_response(),
+    })
+}
+
+fn link(world: &World, headers: &HeaderMap, id: &str) -> String {
+    format!("{}/{ID}/files/{id}.mp4", world.base_url(headers))
+}
+
+async fn list(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
+    if let Err(refusal) = identify(&headers) {
+        return sign(refusal.into_response());
+    }
+    let tasks = locked(&desk.tasks);
+    let items: Vec<Value> = tasks.iter().rev().map(|task| task.show(&link(&desk.world, &headers, &task.id))).collect();
+    sign(Json(json!({"total": items.len(), "items": items})).into_response())
+}
+
+/// Gives a queued task up, and forgets a finished one.
+async fn remove(State(desk): State<Arc<Desk>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    let mut refund = Usd::ZERO;
+    let outcome = identify(&headers).and_then(|_| {
+        let mut tasks = locked(&desk.tasks);
+        let at = tasks.iter().position(|task| task.id == id).ok_or_else(|| Refusal::no_task(&id))?;
+        match tasks[at].status() {
+            "running" => return Err(Refusal::task_runs()),
+            "queued" => {
+                refund = std::mem::take(&mut tasks[at].billed);
+                tasks[at].fate = Fate::Cancelled;
+            }
+            _ => drop(tasks.remove(at)),
+        }
+        Ok(Json(json!({})).into_response())
+    });
+    let response = outcome.unwrap_or_else(IntoResponse::into_response);
+    let billed = Usd::from_micros(-refund.micros());
+    desk.world.book.write(Entry::new(ID, Operation::Cancel, response.status().as_u16()).job(&id).billed(billed));
+    sign(response)
+}
+
+/// A result file: public.
+async fn file(State(desk): State<Arc<Desk>>, Path(name): Path<String>) -> Response {
+    let video = locked(&desk.tasks)
+        .iter()
+        .find(|task| name.strip_suffix(".mp4") == Some(&task.id) && task.status() == "succeeded")
+        .map(|task| (Arc::clone(&task.route), clip(task.seconds)));
+    let picture = locked(&desk.files).iter().find(|(known, ..)| *known == name).cloned();
+    let route = video.as_ref().map(|(route, _)| route).or(picture.as_ref().map(|(_, route, _)| route));
+    let Some(route) = route.map(Arc::clone) else {
+        desk.world.book.write(Entry::new(ID, Operation::File, 404));
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let rule = desk.world.rules.pick(ID, &route, |fault| fault.is_some_and(Fault::at_file));
+    let fault = rule.and_then(|rule| rule.fault);
+    desk.world.book.write(Entry::new(ID, Operation::File, 200).model(&route.upstream));
+    let (mime, bytes) = match (video, picture) {
+        (Some((_, bytes)), _) => ("video/mp4", Some(bytes)),
+        (None, Some((_, _, motif))) => (motif.format.mime(), desk.world.easel.draw(&spoil(motif, fault)).await),
+        (None, None) => ("", None),
+    };
+    match (bytes, fault) {
+        (None, _) => Refusal::of_status(500).into_response(),
+        (Some(bytes), Some(Fault::Truncate)) => mischief::truncate(mime, &bytes),
+        (Some(bytes), _) => ([(header::CONTENT_TYPE, mime)], Body::from(bytes)).into_response(),
+    }
+}
