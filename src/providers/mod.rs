@@ -3,6 +3,7 @@
 mod fal;
 mod mock;
 mod openai;
+mod recraft;
 mod shapes;
 
 use crate::fault::Fault;
@@ -73,7 +74,7 @@ pub trait Adapter: Send + Sync + 'static {
 }
 
 /// Every provider.
-pub static ADAPTERS: &[&dyn Adapter] = &[&fal::Fal, &mock::Mock, &openai::OpenAi];
+pub static ADAPTERS: &[&dyn Adapter] = &[&fal::Fal, &mock::Mock, &openai::OpenAi, &recraft::Recraft];
 
 /// The adapter of that id.
 pub fn find(id: &str) -> Option<&'static dyn Adapter> {
