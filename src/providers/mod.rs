@@ -1,6 +1,7 @@
 //! Translators between us and the providers: pure functions, no network, no key, no clock. The whole contract.
 
 mod fal;
+mod ideogram;
 mod mock;
 mod openai;
 mod recraft;
@@ -74,7 +75,8 @@ pub trait Adapter: Send + Sync + 'static {
 }
 
 /// Every provider.
-pub static ADAPTERS: &[&dyn Adapter] = &[&fal::Fal, &mock::Mock, &openai::OpenAi, &recraft::Recraft];
+pub static ADAPTERS: &[&dyn Adapter] =
+    &[&fal::Fal, &ideogram::Ideogram, &mock::Mock, &openai::OpenAi, &recraft::Recraft];
 
 /// The adapter of that id.
 pub fn find(id: &str) -> Option<&'static dyn Adapter> {

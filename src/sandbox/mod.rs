@@ -12,6 +12,7 @@ mod easel;
 mod fal;
 mod form;
 mod identity;
+mod ideogram;
 mod line;
 mod mischief;
 mod openai;

@@ -1,7 +1,7 @@
 //! The registry: one line for each provider that we imitate.
 
 use super::world::World;
-use super::{fal, openai, recraft};
+use super::{fal, ideogram, openai, recraft};
 use axum::Router;
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ pub struct Simulator {
 /// Every provider that we imitate.
 pub const SIMULATORS: &[Simulator] = &[
     Simulator { id: fal::ID, router: fal::router },
+    Simulator { id: ideogram::ID, router: ideogram::router },
     Simulator { id: openai::ID, router: openai::router },
     Simulator { id: recraft::ID, router: recraft::router },
 ];
