@@ -6,6 +6,7 @@ mod mock;
 mod openai;
 mod recraft;
 mod shapes;
+mod stability;
 
 use crate::fault::Fault;
 use crate::job::{Brief, Output, Usage};
@@ -76,7 +77,7 @@ pub trait Adapter: Send + Sync + 'static {
 
 /// Every provider.
 pub static ADAPTERS: &[&dyn Adapter] =
-    &[&fal::Fal, &ideogram::Ideogram, &mock::Mock, &openai::OpenAi, &recraft::Recraft];
+    &[&fal::Fal, &ideogram::Ideogram, &mock::Mock, &openai::OpenAi, &recraft::Recraft, &stability::Stability];
 
 /// The adapter of that id.
 pub fn find(id: &str) -> Option<&'static dyn Adapter> {

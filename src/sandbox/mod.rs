@@ -20,6 +20,7 @@ mod recraft;
 mod sale;
 mod shelf;
 mod simulator;
+mod stability;
 pub mod steering;
 mod world;
 

@@ -1,7 +1,7 @@
 //! The registry: one line for each provider that we imitate.
 
 use super::world::World;
-use super::{fal, ideogram, openai, recraft};
+use super::{fal, ideogram, openai, recraft, stability};
 use axum::Router;
 use std::sync::Arc;
 
@@ -19,4 +19,5 @@ pub const SIMULATORS: &[Simulator] = &[
     Simulator { id: ideogram::ID, router: ideogram::router },
     Simulator { id: openai::ID, router: openai::router },
     Simulator { id: recraft::ID, router: recraft::router },
+    Simulator { id: stability::ID, router: stability::router },
 ];
