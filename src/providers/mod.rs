@@ -1,11 +1,12 @@
 //! Translators between us and the providers: pure functions, no network, no key, no clock. The whole contract.
 
-mod alibaba;
-mod byteplus;
 mod fal;
+mod ideogram;
 mod mock;
 mod openai;
+mod recraft;
 mod shapes;
+mod stability;
 
 use crate::fault::Fault;
 use crate::job::{Brief, Output, Usage};
@@ -76,7 +77,7 @@ pub trait Adapter: Send + Sync + 'static {
 
 /// Every provider.
 pub static ADAPTERS: &[&dyn Adapter] =
-    &[&alibaba::Alibaba, &byteplus::BytePlus, &fal::Fal, &mock::Mock, &openai::OpenAi];
+    &[&fal::Fal, &ideogram::Ideogram, &mock::Mock, &openai::OpenAi, &recraft::Recraft, &stability::Stability];
 
 /// The adapter of that id.
 pub fn find(id: &str) -> Option<&'static dyn Adapter> {

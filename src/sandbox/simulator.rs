@@ -1,7 +1,7 @@
 //! The registry: one line for each provider that we imitate.
 
 use super::world::World;
-use super::{alibaba, byteplus, fal, openai};
+use super::{fal, ideogram, openai, recraft, stability};
 use axum::Router;
 use std::sync::Arc;
 
@@ -15,8 +15,9 @@ pub struct Simulator {
 
 /// Every provider that we imitate.
 pub const SIMULATORS: &[Simulator] = &[
-    Simulator { id: alibaba::ID, router: alibaba::router },
-    Simulator { id: byteplus::ID, router: byteplus::router },
     Simulator { id: fal::ID, router: fal::router },
+    Simulator { id: ideogram::ID, router: ideogram::router },
     Simulator { id: openai::ID, router: openai::router },
+    Simulator { id: recraft::ID, router: recraft::router },
+    Simulator { id: stability::ID, router: stability::router },
 ];
