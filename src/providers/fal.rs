@@ -59,6 +59,8 @@ impl Adapter for Fal {
             (_, "content_policy_violation") => FaultKind::Moderated,
             (_, "no_media_generated") => FaultKind::Empty,
             (_, "downstream_service_error" | "downstream_service_unavailable") => FaultKind::Unavailable,
+            // Told by the result, a timeout is the end of a job that is not billed; there is nothing left to cancel.
+            (408 | 504, _) if asked.leg == Leg::Fetch => FaultKind::Unavailable,
             (_, "generation_timeout" | "request_timeout" | "startup_timeout") => FaultKind::Timeout,
             // A vanished result is no vanished model.
             (404 | 410, _) if asked.leg != Leg::Submit => FaultKind::Unavailable,
