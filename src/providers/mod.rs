@@ -1,6 +1,7 @@
 //! Translators between us and the providers: pure functions, no network, no key, no clock. The whole contract.
 
 mod fal;
+mod minimax;
 mod mock;
 mod openai;
 mod openai_compatible;
@@ -87,7 +88,8 @@ pub trait Adapter: Send + Sync + 'static {
 }
 
 /// Every provider.
-pub static ADAPTERS: &[&dyn Adapter] = &[&fal::Fal, &mock::Mock, &openai::OpenAi, &openai_compatible::OpenAiCompatible];
+pub static ADAPTERS: &[&dyn Adapter] =
+    &[&fal::Fal, &minimax::MiniMax, &mock::Mock, &openai::OpenAi, &openai_compatible::OpenAiCompatible];
 
 /// The adapter of that id.
 pub fn find(id: &str) -> Option<&'static dyn Adapter> {

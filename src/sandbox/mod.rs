@@ -12,6 +12,7 @@ mod easel;
 mod fal;
 mod identity;
 mod line;
+mod minimax;
 mod mischief;
 mod openai;
 mod simulator;

@@ -1,7 +1,7 @@
 //! The registry: one line for each provider that we imitate.
 
 use super::world::World;
-use super::{fal, openai};
+use super::{fal, minimax, openai};
 use axum::Router;
 use std::sync::Arc;
 
@@ -14,5 +14,8 @@ pub struct Simulator {
 }
 
 /// Every provider that we imitate.
-pub const SIMULATORS: &[Simulator] =
-    &[Simulator { id: openai::ID, router: openai::router }, Simulator { id: fal::ID, router: fal::router }];
+pub const SIMULATORS: &[Simulator] = &[
+    Simulator { id: fal::ID, router: fal::router },
+    Simulator { id: minimax::ID, router: minimax::router },
+    Simulator { id: openai::ID, router: openai::router },
+];
