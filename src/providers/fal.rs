@@ -2,7 +2,8 @@
 //! never built here. <https://docs.fal.ai/model-apis/model-endpoints/queue> (read 2026-11).
 //!
 //! `COMPLETED` covers failures: the status of the result is the outcome. An empty purse is a 403 with a text. Open
-//! models answer a refusal with 200, a black picture and `has_nsfw_concepts`.
+//! models answer a refusal with 200, a black picture and `has_nsfw_concepts`. Pictures come as `images` or, from a few
+//! models, as one `image`; videos as `video`. The catalog names each endpoint's fields, so one adapter serves them all.
 
 use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
@@ -58,6 +59,8 @@ impl Adapter for Fal {
             (_, "content_policy_violation") => FaultKind::Moderated,
             (_, "no_media_generated") => FaultKind::Empty,
             (_, "downstream_service_error" | "downstream_service_unavailable") => FaultKind::Unavailable,
+            // Told by the result, a timeout is the end of a job that is not billed; there is nothing left to cancel.
+            (408 | 504, _) if asked.leg == Leg::Fetch => FaultKind::Unavailable,
             (_, "generation_timeout" | "request_timeout" | "startup_timeout") => FaultKind::Timeout,
             // A vanished result is no vanished model.
             (404 | 410, _) if asked.leg != Leg::Submit => FaultKind::Unavailable,
@@ -102,8 +105,8 @@ fn read_status(asked: &Call, reply: &Reply) -> Result<Turn, Fault> {
 }
 
 fn read_result(reply: &Reply) -> Result<Turn, Fault> {
-    let answer: Answer = reply.json().map_err(|fault| fault.accepted(Accepted::Yes))?;
-    if answer.has_nsfw_concepts.iter().any(|flagged| *flagged) {
+    let mut answer: Answer = reply.json().map_err(|fault| fault.accepted(Accepted::Yes))?;
+    if answer.flagged() {
         let text = "The content was flagged by the provider's safety checker.";
         return Err(Fault::new(FaultKind::Moderated, text).accepted(Accepted::Yes).status(reply.status));
     }
@@ -111,11 +114,10 @@ fn read_result(reply: &Reply) -> Result<Turn, Fault> {
         units: reply.header("x-fal-billable-units").and_then(|text| text.trim().parse().ok()),
         ..Usage::default()
     };
-    let revised = answer.revised_prompt.or(answer.actual_prompt);
+    let revised = answer.revised_prompt.take().or(answer.actual_prompt.take());
     let outputs = answer
-        .images
+        .files()
         .into_iter()
-        .chain(answer.image)
         .map(|file| Output { source: Source::Link(file.url), revised_prompt: revised.clone() })
         .collect();
     Ok(Turn::Done(outputs, usage))
@@ -153,16 +155,56 @@ struct Status {
 
 #[derive(Deserialize)]
 struct Answer {
-    #[serde(default)]
-    images: Vec<File>,
+    images: Option<Vec<File>>,
     image: Option<File>,
-    #[serde(default)]
-    has_nsfw_concepts: Vec<bool>,
+    video: Option<File>,
+    has_nsfw_concepts: Option<Vec<bool>>,
     revised_prompt: Option<String>,
     actual_prompt: Option<String>,
+}
+
+impl Answer {
+    fn flagged(&self) -> bool {
+        self.has_nsfw_concepts.iter().flatten().any(|flagged| *flagged)
+    }
+
+    /// A model that sends both `image` and `images` shows the same picture twice.
+    fn files(self) -> Vec<File> {
+        let listed = self.images.filter(|images| !images.is_empty());
+        listed.unwrap_or_else(|| self.video.into_iter().chain(self.image).collect())
+    }
 }
 
 #[derive(Deserialize)]
 struct File {
     url: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Timestamp;
+    use bytes::Bytes;
+
+    fn result(body: &'static str) -> Result<Turn, Fault> {
+        let headers = vec![("x-fal-billable-units".to_owned(), "8".to_owned())];
+        let reply = Reply::new(200, headers, Bytes::from(body), Timestamp::from_millis(0));
+        read_result(&reply)
+    }
+
+    #[test]
+    fn a_video_is_a_link_with_its_seconds() {
+        let turn =
+            result(r#"{"video": {"url": "https://v3b.fal.media/a.mp4", "content_type": "video/mp4"}, "seed": 1}"#);
+        let link = Source::Link("https://v3b.fal.media/a.mp4".to_owned());
+        let usage = Usage { units: Some(8.into()), ..Usage::default() };
+        assert_eq!(turn.unwrap(), Turn::Done(vec![Output { source: link, revised_prompt: None }], usage));
+    }
+
+    #[test]
+    fn a_result_without_a_file_is_no_output() {
+        for body in [r#"{"video": null}"#, r#"{"images": []}"#, r#"{"images": null, "has_nsfw_concepts": null}"#] {
+            assert!(matches!(result(body), Ok(Turn::Done(outputs, _)) if outputs.is_empty()), "{body}");
+        }
+    }
 }

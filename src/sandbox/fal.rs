@@ -4,20 +4,25 @@
 //! Simulated: `Key` authorization, submit, status, result and cancel with the two-segment path rule, result files on a
 //! public CDN, data URIs in `sync_mode`, pydantic's complaints, both ways of refusing, billable units. Bad input is
 //! found by the runner, so it is accepted, `COMPLETED`, and told by the result (as the live API was seen to do in
-//! TanStack/ai pull request 396, 2026-03). Not simulated: webhooks (ignored), status streams, the blocking host,
-//! uploads, per-request headers, retries by the platform, edits, and per-model fields that do not change the picture.
-//! The second half of a job's polls finds it running, the first half in the queue; an early fetch counts as a poll.
+//! TanStack/ai pull request 396, 2026-03). Input pictures are looked at when they are data URIs; links are taken on
+//! trust, since nothing here goes out. Not simulated: webhooks (ignored), status streams, the blocking host, uploads,
+//! per-request headers, retries by the platform, and most fields that do not change what is made. The second half of a
+//! job's polls finds it running, the first half in the queue; an early fetch counts as a poll.
 
+mod clip;
+mod endpoint;
 mod error;
+mod inputs;
 mod job;
+mod meter;
 mod request;
 mod result;
 
 use super::book::{Entry, Operation};
 use super::identity::{Key, read_key};
+use super::mischief;
 use super::steering::{Fault, Rule};
 use super::world::World;
-use super::{bill, mischief};
 use crate::base::Usd;
 use crate::catalog::Route;
 use axum::extract::{Path, Query, State};
@@ -132,7 +137,7 @@ fn enqueue(route: Arc<Route>, input: &Map<String, Value>, rule: Option<&Rule>) -
         Ok(order) => {
             let refused = order.prompt.contains("[refuse]") || rule.and_then(|rule| rule.fault) == Some(Fault::Refuse);
             let fate = match (refused, order.prompt.contains("[fail]")) {
-                (true, _) if open_weights(&route) => Fate::Blackened,
+                (true, _) if endpoint::open_weights(&route) && order.seconds.is_none() => Fate::Blackened,
                 (true, _) => Fate::Refused,
                 (false, true) => Fate::Failed,
                 (false, false) => Fate::Made,
@@ -144,18 +149,11 @@ fn enqueue(route: Arc<Route>, input: &Map<String, Value>, rule: Option<&Rule>) -
     let (latency, polls) = (rule.and_then(Rule::latency), rule.and_then(|rule| rule.job_polls));
     let mut job = Job::new(route, order, fate);
     if runs {
-        let (order, price) = (&job.order, &job.route.price);
-        job.units = bill::units(price, order.size, order.count.into());
-        job.billed = bill::price(price, input, order.size, order.count.into());
+        (job.units, job.billed) = meter::read(&job.route, input, &job.order);
     }
     job.polls = polls.unwrap_or(if latency.is_some() { 0 } else { POLLS });
     job.latency = latency.unwrap_or_default();
     job
-}
-
-/// Open models are guarded by a checker that looks at the picture, closed ones by their makers.
-fn open_weights(route: &Route) -> bool {
-    route.upstream.starts_with("fal-ai/flux/")
 }
 
 /// Where the queue is, as this client calls it.

@@ -14,6 +14,7 @@ mod form;
 mod identity;
 mod ideogram;
 mod line;
+mod minimax;
 mod mischief;
 mod openai;
 mod recraft;

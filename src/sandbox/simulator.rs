@@ -1,7 +1,7 @@
 //! The registry: one line for each provider that we imitate.
 
 use super::world::World;
-use super::{fal, ideogram, openai, recraft, stability};
+use super::{fal, minimax, openai};
 use axum::Router;
 use std::sync::Arc;
 
@@ -16,8 +16,6 @@ pub struct Simulator {
 /// Every provider that we imitate.
 pub const SIMULATORS: &[Simulator] = &[
     Simulator { id: fal::ID, router: fal::router },
-    Simulator { id: ideogram::ID, router: ideogram::router },
+    Simulator { id: minimax::ID, router: minimax::router },
     Simulator { id: openai::ID, router: openai::router },
-    Simulator { id: recraft::ID, router: recraft::router },
-    Simulator { id: stability::ID, router: stability::router },
 ];

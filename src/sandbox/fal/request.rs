@@ -1,6 +1,7 @@
-//! The input object of an image model, as its runner reads it: every complaint at once, unknown fields ignored.
+//! The input object of a model, as its runner reads it: every complaint at once, unknown fields ignored.
 
 use super::error::complaint;
+use super::{endpoint, inputs};
 use crate::catalog::size_rule::Window;
 use crate::catalog::{Route, SizeRule};
 use crate::media::size::to_side;
@@ -11,6 +12,10 @@ use std::sync::Arc;
 
 /// The longest side that fal's size type takes.
 const LONGEST_SIDE: i64 = 14_142;
+
+/// What most videos last when nothing is said, and how many frames a second those take that are ordered by frames.
+const USUAL_SECONDS: u32 = 5;
+const FRAMES_A_SECOND: u32 = 16;
 
 /// The named sizes.
 const PRESETS: [(&str, Size); 6] = [
@@ -30,14 +35,26 @@ pub(super) struct Order {
     pub(super) size: Size,
     pub(super) format: Format,
     pub(super) seed: i64,
-    /// Whether pictures come as data URIs.
+    /// Whether files come as data URIs.
     pub(super) inline: bool,
+    /// The sizes of the pictures to work from.
+    pub(super) pictures: Vec<Size>,
+    /// How long a video is to be; `None` for pictures.
+    pub(super) seconds: Option<u32>,
 }
 
 impl Default for Order {
     fn default() -> Self {
-        let prompt = Arc::from("");
-        Self { prompt, count: 0, size: PRESETS[4].1, format: Format::Png, seed: 0, inline: false }
+        Self {
+            prompt: Arc::from(""),
+            count: 0,
+            size: PRESETS[4].1,
+            format: Format::Png,
+            seed: 0,
+            inline: false,
+            pictures: Vec::new(),
+            seconds: None,
+        }
     }
 }
 
@@ -46,13 +63,15 @@ impl Order {
     pub(super) fn read(input: &Map<String, Value>, route: &Route) -> Result<Self, Vec<Value>> {
         let mut reader = Reader { input, complaints: Vec::new() };
         let prompt = reader.prompt(route.max_prompt);
-        let size = reader.size(route);
+        let pictures = inputs::read(&mut reader, route);
+        let size = reader.size(route, pictures.first().copied());
         let count = if route.max_n > 1 { reader.whole("num_images", 1, i64::from(route.max_n)) } else { None };
         let names: Vec<&str> = route.formats.iter().map(|format| format.name()).collect();
         let format = if names.is_empty() { None } else { reader.choice("output_format", &names) };
-        if route.upstream.starts_with("openai/") {
-            reader.choice("quality", &["auto", "low", "medium", "high"]);
+        for (field, words) in endpoint::choices(route) {
+            reader.choice(field, words);
         }
+        let seconds = endpoint::makes_video(route).then(|| reader.seconds(route));
         let seed = reader.whole("seed", i64::MIN, i64::MAX);
         let inline = reader.flag("sync_mode");
         if !reader.complaints.is_empty() {
@@ -65,22 +84,39 @@ impl Order {
             format: format.and_then(Format::parse).or(route.default_format).unwrap_or(Format::Png),
             seed: seed.unwrap_or_else(|| rand::rng().random::<u32>().into()),
             inline,
+            pictures,
+            seconds,
         })
+    }
+
+    /// The media type of the files.
+    pub(super) fn mime(&self) -> &'static str {
+        if self.seconds.is_some() { "video/mp4" } else { self.format.mime() }
+    }
+
+    /// The extension of the files' names.
+    pub(super) fn extension(&self) -> &'static str {
+        if self.seconds.is_some() { "mp4" } else { self.format.extension() }
     }
 }
 
-struct Reader<'a> {
+/// Reads fields one by one and gathers what is wrong with them.
+pub(super) struct Reader<'a> {
     input: &'a Map<String, Value>,
     complaints: Vec<Value>,
 }
 
 impl<'a> Reader<'a> {
-    fn get(&self, name: &str) -> Option<&'a Value> {
+    pub(super) fn get(&self, name: &str) -> Option<&'a Value> {
         self.input.get(name).filter(|value| !value.is_null())
     }
 
-    fn complain(&mut self, field: &[&str], kind: &str, message: &str, context: &Value, input: &Value) {
+    pub(super) fn complain(&mut self, field: &[&str], kind: &str, message: &str, context: &Value, input: &Value) {
         self.complaints.push(complaint(field, kind, message, context, input));
+    }
+
+    pub(super) fn missing(&mut self, name: &str) {
+        self.complain(&[name], "missing", "Field required", &json!({}), &json!(self.input));
     }
 
     fn prompt(&mut self, most: Option<usize>) -> &'a str {
@@ -97,7 +133,7 @@ impl<'a> Reader<'a> {
                 ""
             }
             None => {
-                self.complain(&["prompt"], "missing", "Field required", &json!({}), &json!(self.input));
+                self.missing("prompt");
                 ""
             }
         }
@@ -151,9 +187,24 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The pixels that will be made: what was said, or the endpoint's own default.
-    fn size(&mut self, route: &Route) -> Size {
-        let usual = route.default_size.unwrap_or(PRESETS[4].1);
+    /// How long the video will be. The catalog lists what an endpoint takes; frames run at sixteen a second.
+    fn seconds(&mut self, route: &Route) -> u32 {
+        let name = route.field("seconds").unwrap_or("duration");
+        let allowed: Vec<&Value> = route.values.get("seconds").into_iter().flat_map(|named| named.values()).collect();
+        let Some(value) = self.get(name).or_else(|| route.defaults.get(name)) else { return USUAL_SECONDS };
+        if !allowed.is_empty() && !allowed.contains(&value) {
+            let expected = allowed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let message = format!("unexpected value; permitted: {expected}");
+            self.complain(&[name], "literal_error", &message, &json!({"expected": expected}), value);
+        }
+        let said = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let number = said.trim_end_matches('s').parse().unwrap_or(USUAL_SECONDS);
+        if name == "num_frames" { number / FRAMES_A_SECOND } else { number }
+    }
+
+    /// The pixels that will be made: what was said, the input's, or the endpoint's own default.
+    fn size(&mut self, route: &Route, given: Option<Size>) -> Size {
+        let usual = given.or(route.default_size).unwrap_or(PRESETS[4].1);
         let said = match &route.size {
             SizeRule::Pixels(window) => self.pixels(window, route),
             SizeRule::List { sizes, field, .. } => {
@@ -169,8 +220,9 @@ impl<'a> Reader<'a> {
                 let scales: Vec<&str> = scales.iter().map(String::as_str).collect();
                 let shape = self.choice(field, &shapes).and_then(Ratio::parse);
                 let scale = tier_field.as_ref().and_then(|field| self.choice(field, &scales)).and_then(Tier::parse);
-                let edge = scale.map_or(1024.0, |tier| tier.edge());
-                shape.map(|shape| shaped(shape.value(), edge))
+                let said = shape.is_some() || scale.is_some();
+                let edge = scale.as_ref().or(tiers.first()).map_or(1024.0, Tier::edge);
+                said.then(|| shaped(shape.map_or_else(|| usual.ratio(), |shape| shape.value()), edge))
             }
             SizeRule::None => None,
         };

@@ -5,16 +5,18 @@ use super::super::easel::Motif;
 use super::super::mischief;
 use super::super::steering::Fault;
 use super::super::world::World;
+use super::clip::clip;
+use super::endpoint;
 use super::error::Refusal;
 use super::job::{Fate, Job, Phase};
 use super::{ID, Queue, write};
-use crate::media::Format;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use bytes::Bytes;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// The answer to who fetches the result.
@@ -31,7 +33,7 @@ pub(super) async fn tell(world: &World, job: &Job, phase: &Phase, base: &str) ->
     }
 }
 
-/// The pictures, or what a fault leaves of them.
+/// What was made, or what a fault leaves of it.
 async fn deliver(world: &World, job: &Job, base: &str) -> Response {
     let order = &job.order;
     let here = |fault: Fault| fault.at_result() || (order.inline && fault.at_file());
@@ -40,39 +42,70 @@ async fn deliver(world: &World, job: &Job, base: &str) -> Response {
         return mischief::garbage();
     }
     let count = if fault == Some(Fault::Empty) { 0 } else { order.count };
-    let mut images = Vec::new();
+    let mut files = Vec::new();
     for index in 0..count {
-        let motif = spoil(motif(job, index), fault);
-        let Some(file) = world.easel.draw(&motif).await else { return Refusal::failed().into_response() };
-        let name = format!("{}_{index}.{}", job.id, order.format.extension());
-        let url = if order.inline {
-            let data = base64_simd::STANDARD.encode_to_string(&file);
-            format!("data:{};base64,{data}", order.format.mime())
-        } else {
-            format!("{base}/files/{name}")
-        };
-        images.push(json!({
-            "url": url,
-            "width": order.size.width,
-            "height": order.size.height,
-            "content_type": order.format.mime(),
-            "file_name": name,
-            "file_size": file.len(),
-        }));
+        let Some(file) = make(world, job, index, fault).await else { return Refusal::failed().into_response() };
+        files.push(describe(job, index, &file, base));
     }
-    let answer = json!({
-        "images": images,
-        "timings": {"inference": job.seconds()},
-        "seed": order.seed,
-        "has_nsfw_concepts": vec![job.fate == Fate::Blackened; count as usize],
-        "prompt": &*order.prompt,
-    });
+    let answer = result(job, files);
     let mut response = match fault {
         Some(Fault::Truncate) => mischief::truncate("application/json", &answer.to_string().into()),
         _ => Json(answer).into_response(),
     };
     mischief::put(&mut response, "x-fal-billable-units", &job.units.to_string());
     response
+}
+
+/// The result object, in the shape of its endpoint.
+fn result(job: &Job, mut files: Vec<Value>) -> Value {
+    let (route, order) = (&job.route, &job.order);
+    let mut answer = json!({"seed": order.seed});
+    if order.seconds.is_some() {
+        answer["video"] = files.pop().unwrap_or_default();
+        return answer;
+    }
+    if endpoint::open_weights(route) {
+        answer["has_nsfw_concepts"] = vec![job.fate == Fate::Blackened; files.len()].into();
+        answer["timings"] = json!({"inference": job.seconds()});
+        answer["prompt"] = (&*order.prompt).into();
+    }
+    if let Some(name) = endpoint::rewritten_prompt(route) {
+        answer[name] = format!("{}, in detail", order.prompt).into();
+    }
+    if endpoint::single_image(route) {
+        answer["image"] = files.pop().unwrap_or_default();
+    } else {
+        answer["images"] = files.into();
+    }
+    answer
+}
+
+/// A file object. Pictures say their size; videos do not.
+fn describe(job: &Job, index: u32, file: &Bytes, base: &str) -> Value {
+    let (order, name) = (&job.order, file_name(job, index));
+    let url = if order.inline {
+        format!("data:{};base64,{}", order.mime(), base64_simd::STANDARD.encode_to_string(file))
+    } else {
+        format!("{base}/files/{name}")
+    };
+    let mut object = json!({"url": url, "content_type": order.mime(), "file_name": name, "file_size": file.len()});
+    if order.seconds.is_none() {
+        object["width"] = order.size.width.into();
+        object["height"] = order.size.height.into();
+    }
+    object
+}
+
+fn file_name(job: &Job, index: u32) -> String {
+    format!("{}_{index}.{}", job.id, job.order.extension())
+}
+
+/// The bytes of a picture or video, spoiled on demand.
+async fn make(world: &World, job: &Job, index: u32, fault: Option<Fault>) -> Option<Bytes> {
+    match (job.order.seconds, fault) {
+        (Some(seconds), None | Some(Fault::Truncate | Fault::WrongSize)) => Some(clip(seconds, &job.order.prompt)),
+        _ => world.easel.draw(&spoil(motif(job, index), fault)).await,
+    }
 }
 
 fn motif(job: &Job, index: u32) -> Motif {
@@ -102,11 +135,11 @@ pub(super) async fn file(State(queue): State<Arc<Queue>>, Path(name): Path<Strin
     };
     let picked = queue.world.rules.pick(ID, &job.route, |fault| fault.is_some_and(Fault::at_file));
     let fault = picked.and_then(|rule| rule.fault);
-    let drawn = queue.world.easel.draw(&spoil(motif(&job, index), fault)).await;
-    let response = match (drawn, fault) {
+    let mime = job.order.mime();
+    let response = match (make(&queue.world, &job, index, fault).await, fault) {
         (None, _) => Refusal::failed().into_response(),
-        (Some(file), Some(Fault::Truncate)) => mischief::truncate(job.order.format.mime(), &file),
-        (Some(file), _) => ([(header::CONTENT_TYPE, job.order.format.mime())], Body::from(file)).into_response(),
+        (Some(file), Some(Fault::Truncate)) => mischief::truncate(mime, &file),
+        (Some(file), _) => ([(header::CONTENT_TYPE, mime)], Body::from(file)).into_response(),
     };
     write(&queue, Operation::File, &job, response.status());
     response
@@ -114,9 +147,9 @@ pub(super) async fn file(State(queue): State<Arc<Queue>>, Path(name): Path<Strin
 
 /// The job and the index that a file's name means: `<job>_<index>.<extension>`.
 fn find(queue: &Queue, name: &str) -> Option<(Arc<Job>, u32)> {
-    let (stem, extension) = name.rsplit_once('.')?;
+    let (stem, _) = name.rsplit_once('.')?;
     let (id, index) = stem.rsplit_once('_')?;
     let (job, index) = (queue.jobs.find(id)?, index.parse().ok()?);
-    let real = index < job.order.count && Format::parse(extension) == Some(job.order.format);
+    let real = index < job.order.count && name == file_name(&job, index);
     (real && matches!(job.fate, Fate::Made | Fate::Blackened)).then_some((job, index))
 }

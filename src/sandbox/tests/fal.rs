@@ -1,6 +1,10 @@
 use super::{Answer, Client, look};
+use crate::catalog::{Catalog, InputShape, load};
+use crate::media::{Format, Size, draw};
+use crate::sandbox::Sandbox;
 use image::ImageFormat;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 
 const SCHNELL: &str = "/fal/fal-ai/flux/schnell";
@@ -225,4 +229,124 @@ async fn spoils_results_and_files() {
     assert!(!client.get(&link).await.whole);
     assert_eq!(look(&client.get(&link).await.body), (ImageFormat::Jpeg, (1024, 768)));
     assert_eq!(client.totals("fal").await["billed_usd"], "0.003000");
+}
+
+/// A sandbox that serves the whole catalog of fal, and that catalog.
+fn whole_client() -> (Client, Arc<Catalog>) {
+    let files = [
+        ("models", include_str!("../../../config/catalog/models.toml")),
+        ("fal", include_str!("../../../config/catalog/fal.toml")),
+    ];
+    let catalog = Arc::new(load(files).unwrap());
+    let sandbox = Arc::new(Sandbox::new(Arc::clone(&catalog)));
+    (Client { router: sandbox.router(), sandbox, authorization: "Key id:secret".to_owned() }, catalog)
+}
+
+/// A picture to work from, as a data URI.
+fn given(width: u32, height: u32) -> String {
+    let file = draw("given", Size::new(width, height), Format::Png).unwrap();
+    format!("data:image/png;base64,{}", base64_simd::STANDARD.encode_to_string(file))
+}
+
+async fn run(client: &Client, endpoint: &str, input: Value) -> Answer {
+    let job = submit(client, &format!("/fal/{endpoint}"), input).await;
+    follow(client, &job).await.1
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_endpoint_of_the_catalog_answers_in_its_own_shape() {
+    let (client, catalog) = whole_client();
+    let mut seen = 0;
+    for route in catalog.routes_of("fal") {
+        let mut input = route.defaults.clone();
+        input.insert("prompt".into(), json!("a fox"));
+        if let Some(inputs) = &route.inputs {
+            let picture = json!(given(64, 48));
+            let value = if inputs.shape == InputShape::Single { picture } else { json!([picture]) };
+            input.insert(inputs.field.clone(), value);
+        }
+        let answer = run(&client, &route.upstream, Value::Object(input)).await;
+        assert_eq!(answer.status, 200, "{}: {:?}", route.upstream, answer.body);
+        let body = answer.json();
+        let found = [&body["images"][0], &body["image"], &body["video"]].into_iter().find(|file| file.is_object());
+        let file = found.unwrap_or_else(|| panic!("{}: {body}", route.upstream));
+        assert_eq!(file["content_type"] == "video/mp4", body["video"].is_object(), "{}", route.upstream);
+        assert!(file["url"].as_str().unwrap().starts_with("http://sandbox.test/fal/files/"));
+        seen += 1;
+    }
+    assert!(seen > 100, "{seen}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn edits_want_sound_pictures_and_bill_them() {
+    let (client, _) = whole_client();
+    let edit = "fal-ai/flux-2-pro/edit";
+    let picture = given(64, 48);
+    for (input, place, kind) in [
+        (json!({}), json!(["body", "image_urls"]), "missing"),
+        (json!({"image_urls": []}), json!(["body", "image_urls"]), "sequence_too_short"),
+        (json!({"image_urls": picture}), json!(["body", "image_urls"]), "list_type"),
+        (json!({"image_urls": vec![picture.as_str(); 9]}), json!(["body", "image_urls"]), "sequence_too_long"),
+        (json!({"image_urls": [picture, "fox.png"]}), json!(["body", "image_urls", "1"]), "file_download_error"),
+        (json!({"image_urls": ["data:image/png;base64,AAAA"]}), json!(["body", "image_urls", "0"]), "image_load_error"),
+        (json!({"image_urls": [picture], "safety_tolerance": 2}), json!(["body", "safety_tolerance"]), "literal_error"),
+    ] {
+        let mut whole = json!({"prompt": "a fox"});
+        whole.as_object_mut().unwrap().extend(input.as_object().unwrap().clone());
+        let answer = run(&client, edit, whole).await;
+        assert_eq!(answer.status, 422, "{kind}");
+        let complaint = answer.json()["detail"][0].clone();
+        assert_eq!((&complaint["loc"], &complaint["type"]), (&place, &json!(kind)), "{complaint}");
+    }
+    assert_eq!(client.totals("fal").await["billed_usd"], "0.000000");
+    // Two pictures of a started megapixel each, and one made: 0.03 + 2 · 0.015.
+    let input = json!({"prompt": "a fox", "image_urls": [picture, picture], "image_size": "auto"});
+    let answer = run(&client, edit, input).await;
+    assert_eq!((answer.header("x-fal-billable-units"), answer.json()["images"][0]["width"].as_u64()), ("3", Some(64)));
+    assert_eq!(client.totals("fal").await["billed_usd"], "0.060000");
+    let single = run(&client, "fal-ai/qwen-image-edit", json!({"prompt": "a fox", "image_url": [picture]})).await;
+    assert_eq!(single.json()["detail"][0]["type"], "string_type");
+}
+
+#[tokio::test(start_paused = true)]
+async fn shapes_scales_and_shapes_of_results() {
+    let (client, _) = whole_client();
+    let pro = "fal-ai/nano-banana-pro";
+    let answer = run(&client, pro, json!({"prompt": "a fox", "aspect_ratio": "7:5", "resolution": "8K"})).await;
+    let complaints = answer.json()["detail"].as_array().unwrap().clone();
+    let fields: Vec<&str> = complaints.iter().map(|one| one["loc"][1].as_str().unwrap()).collect();
+    assert_eq!((answer.status.as_u16(), fields), (422, vec!["aspect_ratio", "resolution"]));
+    let answer = run(&client, pro, json!({"prompt": "a fox", "aspect_ratio": "16:9", "resolution": "2K"})).await;
+    let file = &answer.json()["images"][0];
+    assert_eq!((file["width"].as_u64(), file["height"].as_u64()), (Some(2736), Some(1536)));
+    assert_eq!(client.totals("fal").await["billed_usd"], "0.150000");
+    let answer = run(&client, "bria/text-to-image/3.2", json!({"prompt": "a fox"})).await.json();
+    assert!(answer["image"].is_object() && answer["images"].is_null(), "{answer}");
+    let answer = run(&client, "xai/grok-imagine-image", json!({"prompt": "a fox"})).await.json();
+    assert_eq!((&answer["revised_prompt"], &answer["has_nsfw_concepts"]), (&json!("a fox, in detail"), &Value::Null));
+}
+
+#[tokio::test(start_paused = true)]
+async fn videos_last_as_long_as_they_were_ordered_and_cost_so() {
+    let (client, _) = whole_client();
+    let veo = "fal-ai/veo3.1";
+    for duration in [json!(6), json!("6"), json!("5s")] {
+        let answer = run(&client, veo, json!({"prompt": "a fox", "duration": duration})).await;
+        assert_eq!((answer.status.as_u16(), &answer.json()["detail"][0]["loc"][1]), (422, &json!("duration")));
+    }
+    let answer = run(&client, veo, json!({"prompt": "a fox", "duration": "6s", "generate_audio": false})).await;
+    let body = answer.json();
+    assert_eq!(answer.header("x-fal-billable-units"), "6");
+    let file = client.with_key("").get(&path(&body["video"]["url"])).await;
+    assert_eq!((file.header("content-type"), &file.body[4..8]), ("video/mp4", b"ftyp".as_slice()));
+    assert_eq!(body["video"]["file_size"], file.body.len());
+    assert_eq!(client.totals("fal").await["billed_usd"], "1.200000");
+    let frames = run(&client, "fal-ai/wan/v2.2-a14b/text-to-video", json!({"prompt": "a fox", "num_frames": 81})).await;
+    assert_eq!(frames.header("x-fal-billable-units"), "5");
+    assert_eq!(client.totals("fal").await["billed_usd"], "1.600000");
+    let start =
+        run(&client, "fal-ai/kling-video/v3/pro/image-to-video", json!({"prompt": "a fox", "duration": "3"})).await;
+    assert_eq!(start.json()["detail"][0]["loc"][1], "start_image_url");
+    let refused = run(&client, veo, json!({"prompt": "a [refuse] fox"})).await;
+    assert_eq!(refused.json()["detail"][0]["type"], "content_policy_violation");
 }

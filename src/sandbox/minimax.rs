@@ -1,0 +1,230 @@
+//! MiniMax's image API, after its reference as read in 2026-11 (`providers-3.md` 10.1, 10.2 and 10.5).
+//!
+//! Simulated: bearer keys, `POST /v1/image_generation` with its checks, `base64` and `url` results (links are public),
+//! and failures as HTTP 200 with a `base_resp` that says no. Not simulated: videos, uploads of links (taken on trust),
+//! `prompt_optimizer`, watermarks. Files are JPEG; the documentation does not say.
+
+mod request;
+
+use super::book::{Entry, Operation};
+use super::easel::Motif;
+use super::identity::{Key, fresh_hex, read_key};
+use super::steering::{Fault, Rule};
+use super::world::World;
+use super::{bill, mischief};
+use crate::base::Usd;
+use crate::catalog::Route;
+use crate::media::Format;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use bytes::Bytes;
+use request::Order;
+use serde_json::{Map, Value, json};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// The provider's id.
+pub(super) const ID: &str = "minimax";
+
+/// How long a call takes unless a rule says otherwise.
+const LATENCY: Duration = Duration::from_millis(20);
+
+/// Files behind links that are kept; the real ones last a day.
+const KEPT: usize = 1_000;
+
+struct Studio {
+    world: Arc<World>,
+    files: Mutex<VecDeque<(String, Motif)>>,
+}
+
+/// A failure: the code and the words of `base_resp`, and the HTTP status, which is 200 of its own accord.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Refusal {
+    status: StatusCode,
+    code: u32,
+    message: String,
+}
+
+impl Refusal {
+    fn new(code: u32, message: impl Into<String>) -> Self {
+        Self { status: StatusCode::OK, code, message: message.into() }
+    }
+
+    /// What a steered status looks like: the status itself, with the code nearest to it.
+    fn of_status(status: u16) -> Self {
+        let (code, message) = match status {
+            401 => {
+                (1004, "login fail: Please carry the API secret key in the 'Authorization' field of the request header")
+            }
+            402 | 403 => (1008, "insufficient balance"),
+            429 => (1002, "rate limit exceeded"),
+            504 | 408 => (1001, "request timeout"),
+            400..=499 => (2013, "invalid params"),
+            _ => (1024, "internal error"),
+        };
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self { status, ..Self::new(code, message) }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let verdict = json!({"status_code": self.code, "status_msg": self.message});
+        (self.status, Json(json!({"id": "", "data": null, "base_resp": verdict}))).into_response()
+    }
+}
+
+pub(super) fn router(world: Arc<World>) -> Router {
+    Router::new()
+        .route("/v1/image_generation", post(generate))
+        .route("/files/{name}", get(file))
+        .with_state(Arc::new(Studio { world, files: Mutex::default() }))
+}
+
+async fn generate(State(studio): State<Arc<Studio>>, headers: HeaderMap, body: Bytes) -> Response {
+    match admit(&studio.world, &headers, &body) {
+        Ok((order, route)) => make(&studio, &order, &route, &headers).await,
+        Err((refusal, model)) => {
+            let entry = Entry::new(ID, Operation::Create, refusal.status.as_u16());
+            studio.world.book.write(if let Some(model) = model { entry.model(&model) } else { entry });
+            refusal.into_response()
+        }
+    }
+}
+
+/// Key, body, model, money, parameters.
+fn admit(world: &World, headers: &HeaderMap, body: &[u8]) -> Result<(Order, Arc<Route>), (Refusal, Option<String>)> {
+    let key = read_key(headers, "bearer");
+    match key {
+        Key::Missing => return Err((Refusal { status: StatusCode::OK, ..Refusal::of_status(401) }, None)),
+        Key::Unknown(_) => return Err((Refusal::new(2049, "invalid api key"), None)),
+        Key::Broke | Key::Good => {}
+    }
+    let input: Map<String, Value> =
+        serde_json::from_slice(body).map_err(|_| (Refusal::new(2013, "invalid params, not a JSON object"), None))?;
+    let model = input.get("model").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let unknown = || (Refusal::new(2013, format!("invalid params, unknown model '{model}'")), None);
+    let route = world.route(ID, &model).ok_or_else(unknown)?;
+    if key == Key::Broke {
+        return Err((Refusal::new(1008, "insufficient balance"), Some(model)));
+    }
+    match Order::read(input, &route) {
+        Ok(order) => Ok((order, route)),
+        Err(what) => Err((Refusal::new(2013, format!("invalid params, {what}")), Some(model))),
+    }
+}
+
+async fn make(studio: &Studio, order: &Order, route: &Route, headers: &HeaderMap) -> Response {
+    let world = &studio.world;
+    let rule = world.rules.pick(ID, route, |_| true);
+    let fault = rule.as_ref().and_then(|rule| rule.fault);
+    let taken = fault.is_none_or(|fault| !fault.at_creation()) || rule.as_ref().is_some_and(|rule| rule.after_accept);
+    let refusal = refuse(order, route, rule.as_ref());
+    let silent = matches!(fault, Some(Fault::Hang | Fault::Reset));
+    let status = if silent { 0 } else { refusal.as_ref().map_or(200, |refusal| refusal.status.as_u16()) };
+    let billed = if taken && !order.doomed() {
+        bill::price(&route.price, &order.input, order.size, order.count.into())
+    } else {
+        Usd::ZERO
+    };
+    world.book.write(Entry::new(ID, Operation::Create, status).model(&route.upstream).billed(billed));
+    tokio::time::sleep(rule.as_ref().and_then(Rule::latency).unwrap_or(LATENCY)).await;
+    match (fault, refusal) {
+        (Some(Fault::Hang), _) => world.hang().await,
+        (Some(Fault::Reset), _) => mischief::reset(),
+        (_, Some(refusal)) => {
+            let mut response = refusal.into_response();
+            if let Some(seconds) = rule.and_then(|rule| rule.retry_after) {
+                mischief::put(&mut response, "retry-after", &seconds.to_string());
+            }
+            response
+        }
+        (Some(Fault::Garbage), None) => mischief::garbage(),
+        (fault, None) => deliver(studio, order, fault, headers).await,
+    }
+}
+
+/// The refusal that a rule or the prompt asks for.
+fn refuse(order: &Order, route: &Route, rule: Option<&Rule>) -> Option<Refusal> {
+    let sensitive = || Refusal::new(1026, "input new_sensitive");
+    match rule.and_then(|rule| rule.fault) {
+        Some(Fault::Status) => Some(Refusal::of_status(rule.and_then(|rule| rule.status).unwrap_or(503))),
+        Some(Fault::Gone) => Some(Refusal::new(2013, format!("invalid params, unknown model '{}'", route.upstream))),
+        Some(Fault::Refuse) => Some(sensitive()),
+        _ if order.prompt.contains("[refuse]") => Some(sensitive()),
+        _ if order.prompt.contains("[fail]") => Some(Refusal::new(1000, "unknown error")),
+        _ => None,
+    }
+}
+
+/// The pictures, or what the fault leaves of them.
+async fn deliver(studio: &Studio, order: &Order, fault: Option<Fault>, headers: &HeaderMap) -> Response {
+    let id = fresh_hex();
+    let count = if fault == Some(Fault::Empty) { 0 } else { order.count };
+    let (mut texts, mut links) = (Vec::new(), Vec::new());
+    for index in 0..count {
+        let motif = spoil(order.motif(index), fault);
+        if order.inline {
+            let Some(file) = studio.world.easel.draw(&motif).await else { return unable() };
+            texts.push(base64_simd::STANDARD.encode_to_string(&file));
+        } else {
+            let name = format!("{id}_{index}.jpeg");
+            links.push(format!("{}/{ID}/files/{name}", studio.world.base_url(headers)));
+            keep(studio, name, motif);
+        }
+    }
+    let data = if order.inline { json!({"image_base64": texts}) } else { json!({"image_urls": links}) };
+    let answer = json!({
+        "id": id,
+        "data": data,
+        // Counts come as texts.
+        "metadata": {"success_count": count.to_string(), "failed_count": (order.count - count).to_string()},
+        "base_resp": {"status_code": 0, "status_msg": "success"},
+    });
+    if fault == Some(Fault::Truncate) {
+        return mischief::truncate("application/json", &answer.to_string().into());
+    }
+    Json(answer).into_response()
+}
+
+fn spoil(motif: Motif, fault: Option<Fault>) -> Motif {
+    match fault {
+        Some(Fault::WrongType) => motif.wrong_type(),
+        Some(Fault::WrongSize) => motif.wrong_size(),
+        _ => motif,
+    }
+}
+
+fn keep(studio: &Studio, name: String, motif: Motif) {
+    let mut files = studio.files.lock().unwrap_or_else(PoisonError::into_inner);
+    files.push_back((name, motif));
+    if files.len() > KEPT {
+        files.pop_front();
+    }
+}
+
+/// A result file, for anybody who has its link.
+async fn file(State(studio): State<Arc<Studio>>, Path(name): Path<String>) -> Response {
+    let found = {
+        let files = studio.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.iter().find(|(known, _)| *known == name).map(|(_, motif)| motif.clone())
+    };
+    let status = if found.is_some() { 200 } else { 404 };
+    studio.world.book.write(Entry::new(ID, Operation::File, status));
+    let Some(motif) = found else { return StatusCode::NOT_FOUND.into_response() };
+    match studio.world.easel.draw(&motif).await {
+        Some(file) => ([(header::CONTENT_TYPE, Format::Jpeg.mime())], file).into_response(),
+        None => unable(),
+    }
+}
+
+fn unable() -> Response {
+    Refusal::new(1024, "internal error").into_response()
+}
+
+#[cfg(test)]
+mod tests;
