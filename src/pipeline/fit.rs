@@ -316,7 +316,7 @@ mod tests {
         let route = route("openai", "gpt-image-2");
         let long = ImageJob { prompt: "x".repeat(32_001), ..job() };
         assert!(fit(&long, &route).unwrap_err().0.contains("32000"));
-        let edit = ImageJob { mode: Mode::ImageEdit, ..job() };
-        assert!(fit(&edit, &route).unwrap_err().0.contains("image-edit"));
+        let upscale = ImageJob { mode: Mode::Upscale, ..job() };
+        assert!(fit(&upscale, &route).unwrap_err().0.contains("upscale"));
     }
 }

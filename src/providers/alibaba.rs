@@ -6,7 +6,7 @@
 //! Success is read from the body: HTTP 200 can carry an error, a task can carry one for each picture. Failures are not
 //! billed. `UNKNOWN` is the end of a task, not a stage of it. A task's address is not returned but built from its id.
 
-use super::{Adapter, Card, Site, Turn, shapes};
+use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Mode, Output, Source, Usage};
 use crate::outbound::auth::AuthScheme;
@@ -21,6 +21,7 @@ static CARD: Card = Card {
     id: "alibaba",
     name: "Alibaba Cloud Model Studio",
     base_url: "https://dashscope-intl.aliyuncs.com/api/v1",
+    reach: Reach::Hosted,
     auth: AuthScheme::Bearer,
     key_env: "DASHSCOPE_API_KEY",
     // Results lie in object stores of changing regions (`….oss-accelerate.aliyuncs.com`, `….oss-ap-southeast-1.…`).

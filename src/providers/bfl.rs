@@ -4,7 +4,7 @@
 //! Refusals are HTTP 200 with a status of their own, and a job that failed may come with HTTP 422 or 503 and a status
 //! in its body. Costs are credits, hundredths of a dollar; the one told with the result replaces the one told first.
 
-use super::{Adapter, Card, Site, Turn, shapes};
+use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Mode, Output, Source, Usage};
 use crate::outbound::auth::AuthScheme;
@@ -19,6 +19,7 @@ static CARD: Card = Card {
     id: "bfl",
     name: "Black Forest Labs",
     base_url: "https://api.bfl.ai/v1",
+    reach: Reach::Hosted,
     auth: AuthScheme::Header("x-key"),
     key_env: "BFL_API_KEY",
     // Regional machines answer polls (api.eu1) and deliver files (delivery-eu1).

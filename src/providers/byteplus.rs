@@ -5,7 +5,7 @@
 //! list with the others under HTTP 200. A task's address is not returned but built from its id. Only what succeeded is
 //! billed, so whatever `ModelArk` says in its own words cost nothing.
 
-use super::{Adapter, Card, Site, Turn, shapes};
+use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Mode, Output, Source, Tokens, Usage};
 use crate::outbound::auth::AuthScheme;
@@ -21,6 +21,7 @@ static CARD: Card = Card {
     id: "byteplus",
     name: "BytePlus",
     base_url: "https://ark.ap-southeast.bytepluses.com/api/v3",
+    reach: Reach::Hosted,
     auth: AuthScheme::Bearer,
     key_env: "ARK_API_KEY",
     // Results lie in the object stores of both brands.

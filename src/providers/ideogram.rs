@@ -4,7 +4,7 @@
 //! A refused prompt is a 422; a refused picture is an item without a link and `is_image_safe: false` inside a 200, next
 //! to others that may be fine. Nothing is said of the bill.
 
-use super::{Adapter, Card, Site, Turn, shapes};
+use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Input, Mode, Output, Source, Usage};
 use crate::outbound::auth::AuthScheme;
@@ -18,6 +18,7 @@ static CARD: Card = Card {
     id: "ideogram",
     name: "Ideogram",
     base_url: "https://api.ideogram.ai",
+    reach: Reach::Hosted,
     auth: AuthScheme::Header("api-key"),
     key_env: "IDEOGRAM_API_KEY",
     hosts: &["ideogram.ai"],

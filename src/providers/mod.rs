@@ -1,11 +1,21 @@
 //! Translators between us and the providers: pure functions, no network, no key, no clock. The whole contract.
 
+mod alibaba;
+mod bfl;
+mod byteplus;
 mod fal;
+mod ideogram;
 mod minimax;
 mod mock;
 mod openai;
 mod openai_compatible;
+mod openrouter;
+mod recraft;
+mod replicate;
+mod runware;
 mod shapes;
+mod stability;
+mod xai;
 
 use crate::fault::Fault;
 use crate::job::{Brief, Output, Usage};
@@ -88,8 +98,23 @@ pub trait Adapter: Send + Sync + 'static {
 }
 
 /// Every provider.
-pub static ADAPTERS: &[&dyn Adapter] =
-    &[&fal::Fal, &minimax::MiniMax, &mock::Mock, &openai::OpenAi, &openai_compatible::OpenAiCompatible];
+pub static ADAPTERS: &[&dyn Adapter] = &[
+    &alibaba::Alibaba,
+    &bfl::Bfl,
+    &byteplus::BytePlus,
+    &fal::Fal,
+    &ideogram::Ideogram,
+    &minimax::MiniMax,
+    &mock::Mock,
+    &openai::OpenAi,
+    &openai_compatible::OpenAiCompatible,
+    &openrouter::OpenRouter,
+    &recraft::Recraft,
+    &replicate::Replicate,
+    &runware::Runware,
+    &stability::Stability,
+    &xai::Xai,
+];
 
 /// The adapter of that id.
 pub fn find(id: &str) -> Option<&'static dyn Adapter> {

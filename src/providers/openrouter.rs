@@ -6,7 +6,7 @@
 //! by `metadata.error_type`. A 403 is mostly moderation, a 402 an empty purse or too much in flight. Its SDKs take a
 //! server address, so they can be pointed at the simulator.
 
-use super::{Adapter, Card, Site, Turn, shapes};
+use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Mode, Output, Source, Usage};
 use crate::outbound::auth::AuthScheme;
@@ -23,6 +23,7 @@ static CARD: Card = Card {
     id: "openrouter",
     name: "OpenRouter",
     base_url: "https://openrouter.ai/api/v1",
+    reach: Reach::Hosted,
     auth: AuthScheme::Bearer,
     key_env: "OPENROUTER_API_KEY",
     hosts: &["openrouter.ai"],

@@ -6,7 +6,7 @@
 //! the dollar. Errors are plain text (401, 404) or JSON with `code` and `message`; no list of codes is published, so a
 //! refusal and an empty purse are told by their words.
 
-use super::{Adapter, Card, Site, Turn, shapes};
+use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Fault, FaultKind};
 use crate::job::{Brief, Input, Mode, Output, Source, Usage};
 use crate::outbound::auth::AuthScheme;
@@ -23,6 +23,7 @@ static CARD: Card = Card {
     id: "recraft",
     name: "Recraft",
     base_url: "https://external.api.recraft.ai/v1",
+    reach: Reach::Hosted,
     auth: AuthScheme::Bearer,
     key_env: "RECRAFT_API_TOKEN",
     hosts: &["img.recraft.ai"],

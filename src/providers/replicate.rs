@@ -4,7 +4,7 @@
 //! A short blocking wait (`Prefer: wait`) saves the polls of quick models; it may also end with a prediction that runs
 //! on. A refusal is a failed prediction, told apart by its text alone. No answer tells the cost.
 
-use super::{Adapter, Card, Site, Turn, shapes};
+use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Mode, Output, Source, Usage};
 use crate::outbound::auth::AuthScheme;
@@ -19,6 +19,7 @@ static CARD: Card = Card {
     id: "replicate",
     name: "Replicate",
     base_url: "https://api.replicate.com/v1",
+    reach: Reach::Hosted,
     auth: AuthScheme::Bearer,
     key_env: "REPLICATE_API_TOKEN",
     hosts: &["api.replicate.com", "replicate.delivery"],

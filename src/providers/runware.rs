@@ -5,7 +5,7 @@
 //! is a 400. Parameters in nested objects have dotted names in the catalog (`inputs.referenceImages`). Its Python SDK
 //! (`runware-sdk`) takes `http_base_url`.
 
-use super::{Adapter, Card, Site, Turn, shapes};
+use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Mode, Output, Source, Usage};
 use crate::outbound::auth::AuthScheme;
@@ -23,6 +23,7 @@ static CARD: Card = Card {
     id: "runware",
     name: "Runware",
     base_url: "https://api.runware.ai",
+    reach: Reach::Hosted,
     auth: AuthScheme::Bearer,
     key_env: "RUNWARE_API_KEY",
     hosts: &["im.runware.ai", "vm.runware.ai"],

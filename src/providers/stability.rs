@@ -4,7 +4,7 @@
 //! A refused prompt is a 403 named `content_moderation`, which is not charged; a refused picture comes blurred inside a
 //! 200 whose `finish_reason` is `CONTENT_FILTERED`, which may be. An empty purse is a 402. Nothing is said of the bill.
 
-use super::{Adapter, Card, Site, Turn, shapes};
+use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Input, Mode, Output, Source, Usage};
 use crate::outbound::auth::AuthScheme;
@@ -20,6 +20,7 @@ static CARD: Card = Card {
     id: "stability",
     name: "Stability AI",
     base_url: "https://api.stability.ai",
+    reach: Reach::Hosted,
     auth: AuthScheme::Bearer,
     key_env: "STABILITY_API_KEY",
     hosts: &["api.stability.ai"],

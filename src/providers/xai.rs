@@ -5,7 +5,7 @@
 //! Moderation is quiet: 200 with `respect_moderation: false`, or no pictures at all. A wrong key may be a 400, an empty
 //! purse a 429 or 403, a refused prompt a 403: the text tells. The bill comes with the answer, in ticks. Edits are JSON.
 
-use super::{Adapter, Card, Site, Turn, shapes};
+use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Input, Mode, Output, Source, Usage};
 use crate::outbound::auth::AuthScheme;
@@ -22,6 +22,7 @@ static CARD: Card = Card {
     id: "xai",
     name: "xAI",
     base_url: "https://api.x.ai/v1",
+    reach: Reach::Hosted,
     auth: AuthScheme::Bearer,
     key_env: "XAI_API_KEY",
     hosts: &["api.x.ai", "imgen.x.ai", "vidgen.x.ai"],

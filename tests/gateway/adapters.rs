@@ -65,7 +65,10 @@ fn converse(adapter: &dyn Adapter, fixture: &Fixture) -> Result<Vec<Output>, Fau
         if let Some(form) = &said.expect.form {
             assert_eq!(&form_of(&call), form, "{}", fixture.name);
         }
-        assert_stored(&call);
+        // Only calls after the submit are stored, and those carry no files.
+        if !matches!(call.payload, Payload::Form(_)) {
+            assert_stored(&call);
+        }
         let headers = said.reply.headers.iter().map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned()));
         let body = Bytes::from(said.reply.body(BASE));
         let reply = Reply::new(said.reply.status, headers.collect(), body, Timestamp::from_millis(0));
