@@ -1,9 +1,12 @@
 //! Translators between us and the providers: pure functions, no network, no key, no clock. The whole contract.
 
 mod fal;
+mod gemini;
+mod google;
 mod mock;
 mod openai;
 mod shapes;
+mod vertex;
 
 use crate::fault::Fault;
 use crate::job::{Brief, Output, Usage};
@@ -73,7 +76,7 @@ pub trait Adapter: Send + Sync + 'static {
 }
 
 /// Every provider.
-pub static ADAPTERS: &[&dyn Adapter] = &[&fal::Fal, &mock::Mock, &openai::OpenAi];
+pub static ADAPTERS: &[&dyn Adapter] = &[&fal::Fal, &gemini::Gemini, &mock::Mock, &openai::OpenAi, &vertex::Vertex];
 
 /// The adapter of that id.
 pub fn find(id: &str) -> Option<&'static dyn Adapter> {

@@ -10,12 +10,14 @@ pub mod book;
 mod control;
 mod easel;
 mod fal;
+mod gemini;
 mod identity;
 mod line;
 mod mischief;
 mod openai;
 mod simulator;
 pub mod steering;
+mod vertex;
 mod world;
 
 pub use simulator::{SIMULATORS, Simulator};

@@ -1,7 +1,7 @@
 //! The registry: one line for each provider that we imitate.
 
 use super::world::World;
-use super::{fal, openai};
+use super::{fal, gemini, openai, vertex};
 use axum::Router;
 use std::sync::Arc;
 
@@ -14,5 +14,9 @@ pub struct Simulator {
 }
 
 /// Every provider that we imitate.
-pub const SIMULATORS: &[Simulator] =
-    &[Simulator { id: openai::ID, router: openai::router }, Simulator { id: fal::ID, router: fal::router }];
+pub const SIMULATORS: &[Simulator] = &[
+    Simulator { id: openai::ID, router: openai::router },
+    Simulator { id: fal::ID, router: fal::router },
+    Simulator { id: gemini::ID, router: gemini::router },
+    Simulator { id: vertex::ID, router: vertex::router },
+];
