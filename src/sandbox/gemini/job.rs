@@ -1,0 +1,182 @@
+//! Videos in the making, on either host. They are small: a clip is written when somebody asks for it.
+
+use super::super::book::{Entry, Operation};
+use super::super::mischief;
+use super::super::steering::{Fault, Rule};
+use super::super::world::World;
+use super::clip::clip;
+use super::error::Refusal;
+use super::{Host, fresh_token};
+use crate::base::Usd;
+use crate::catalog::Route;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Jobs that are kept; older ones are forgotten, with their files.
+const KEPT: usize = 2_000;
+
+/// How many polls find a job unfinished unless a rule says otherwise.
+const POLLS: u32 = 2;
+
+/// What is to be filmed.
+#[derive(Debug, Clone)]
+pub(in crate::sandbox) struct Film {
+    pub(in crate::sandbox) prompt: String,
+    pub(in crate::sandbox) millis: u32,
+    /// Videos of one job.
+    pub(in crate::sandbox) count: u32,
+    /// What it costs, and the tokens that say so.
+    pub(in crate::sandbox) bill: Usd,
+    pub(in crate::sandbox) tokens: (u64, u64),
+}
+
+/// What becomes of a job. It is settled when the job is taken, and told when it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::sandbox) enum Fate {
+    Made,
+    Refused,
+    Failed,
+    Cancelled,
+}
+
+/// How far a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::sandbox) enum Phase {
+    Queued,
+    Running,
+    Done,
+}
+
+/// One job.
+#[derive(Debug, Clone)]
+pub(in crate::sandbox) struct Job {
+    pub(in crate::sandbox) id: String,
+    pub(in crate::sandbox) route: Arc<Route>,
+    pub(in crate::sandbox) film: Film,
+    pub(in crate::sandbox) fate: Fate,
+    polls: u32,
+    latency: Duration,
+    born: Instant,
+    polled: u32,
+}
+
+impl Job {
+    pub(in crate::sandbox) fn clip(&self) -> Bytes {
+        clip(self.film.millis)
+    }
+
+    fn phase(&self) -> Phase {
+        let polled = |beyond: u32| self.polls == 0 || self.polled > beyond;
+        if self.fate == Fate::Cancelled || (polled(self.polls) && self.born.elapsed() >= self.latency) {
+            Phase::Done
+        } else if polled(self.polls.div_ceil(2)) {
+            Phase::Running
+        } else {
+            Phase::Queued
+        }
+    }
+}
+
+#[derive(Default)]
+struct Shelf {
+    by_id: HashMap<String, Job>,
+    oldest_first: VecDeque<String>,
+}
+
+/// All jobs of one host.
+#[derive(Default)]
+pub(in crate::sandbox) struct Jobs(Mutex<Shelf>);
+
+impl Jobs {
+    /// Takes a job, or does to it what a rule says. `Err` is the whole answer.
+    pub(in crate::sandbox) async fn start(
+        &self,
+        world: &World,
+        host: Host,
+        route: Arc<Route>,
+        film: Film,
+    ) -> Result<Job, Response> {
+        let rule = world.rules.pick(host.id(), &route, |fault| fault.is_none_or(Fault::at_creation));
+        let fault = rule.as_ref().and_then(|rule| rule.fault);
+        let refusal = match fault {
+            Some(Fault::Status) => {
+                let status = rule.as_ref().and_then(|rule| rule.status).unwrap_or(503);
+                Some(Refusal::of_status(status, host).after(rule.as_ref().and_then(|rule| rule.retry_after)))
+            }
+            Some(Fault::Gone) => Some(Refusal::no_model(host, &route.upstream, "video generation")),
+            _ => None,
+        };
+        let silent = matches!(fault, Some(Fault::Hang | Fault::Reset));
+        let status = if silent { 0 } else { refusal.as_ref().map_or(200, |refusal| refusal.status.as_u16()) };
+        let taken = !(silent || refusal.is_some()) || rule.as_ref().is_some_and(|rule| rule.after_accept);
+        let job = new(route, film, rule.as_ref());
+        let mut entry = Entry::new(host.id(), Operation::Create, status).model(&job.route.upstream);
+        if taken {
+            // Google charges for videos that were made.
+            let bill = if job.fate == Fate::Made { job.film.bill } else { Usd::ZERO };
+            entry = entry.job(&job.id).billed(bill);
+            self.add(job.clone());
+        }
+        world.book.write(entry);
+        match (fault, refusal) {
+            (Some(Fault::Hang), _) => Err(world.hang().await),
+            (Some(Fault::Reset), _) => Err(mischief::reset()),
+            (_, Some(refusal)) => Err(refusal.into_response()),
+            (_, None) => Ok(job),
+        }
+    }
+
+    fn add(&self, job: Job) {
+        let mut jobs = self.locked();
+        jobs.oldest_first.push_back(job.id.clone());
+        jobs.by_id.insert(job.id.clone(), job);
+        while jobs.oldest_first.len() > KEPT {
+            let Some(oldest) = jobs.oldest_first.pop_front() else { break };
+            jobs.by_id.remove(&oldest);
+        }
+    }
+
+    pub(in crate::sandbox) fn find(&self, id: &str) -> Option<Job> {
+        self.locked().by_id.get(id).cloned()
+    }
+
+    /// Somebody asks after a job: it moves one step.
+    pub(in crate::sandbox) fn advance(&self, id: &str) -> Option<(Job, Phase)> {
+        let mut jobs = self.locked();
+        let job = jobs.by_id.get_mut(id)?;
+        job.polled = job.polled.saturating_add(1);
+        Some((job.clone(), job.phase()))
+    }
+
+    /// Gives a job up unless it is done: the job, and what is no longer billed.
+    pub(in crate::sandbox) fn cancel(&self, id: &str) -> Option<(Job, Usd)> {
+        let mut jobs = self.locked();
+        let job = jobs.by_id.get_mut(id)?;
+        let refund = if job.phase() != Phase::Done && job.fate == Fate::Made { job.film.bill } else { Usd::ZERO };
+        if job.phase() != Phase::Done {
+            job.fate = Fate::Cancelled;
+        }
+        Some((job.clone(), refund))
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Shelf> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn new(route: Arc<Route>, film: Film, rule: Option<&Rule>) -> Job {
+    let refused = film.prompt.contains("[refuse]") || rule.and_then(|rule| rule.fault) == Some(Fault::Refuse);
+    let fate = match (refused, film.prompt.contains("[fail]")) {
+        (true, _) => Fate::Refused,
+        (false, true) => Fate::Failed,
+        (false, false) => Fate::Made,
+    };
+    let latency = rule.and_then(Rule::latency);
+    let polls = rule.and_then(|rule| rule.job_polls).unwrap_or(if latency.is_some() { 0 } else { POLLS });
+    let latency = latency.unwrap_or_default();
+    Job { id: fresh_token(32), route, film, fate, polls, latency, born: Instant::now(), polled: 0 }
+}
