@@ -56,8 +56,10 @@ pub(super) async fn drive<T: Transport>(
                 call
             }
         };
+        let mut answered = false;
         let outcome = wire.send(&call, deadline).await.and_then(|reply| {
-            if reply.ok() { adapter.read(&call, &reply, site) } else { Err(adapter.fault(&call, &reply)) }
+            answered = reply.ok();
+            if answered { adapter.read(&call, &reply, site) } else { Err(adapter.fault(&call, &reply)) }
         });
         turn = match outcome {
             Ok(next) => {
@@ -65,7 +67,9 @@ pub(super) async fn drive<T: Transport>(
                 submitted |= call.leg == Leg::Submit;
                 next
             }
-            Err(fault) if may_repeat(&call, &fault) && failures + 1 < READ_TRIES && Instant::now() < deadline => {
+            Err(fault)
+                if may_repeat(&call, &fault, answered) && failures + 1 < READ_TRIES && Instant::now() < deadline =>
+            {
                 failures += 1;
                 let wait = FLOOR * failures;
                 sleep_until((Instant::now() + fault.retry_after.unwrap_or(wait).min(CEILING)).min(deadline)).await;
@@ -81,15 +85,15 @@ pub(super) async fn drive<T: Transport>(
     }
 }
 
-/// Reads may be repeated when the trouble is on the way. What a provider says in its own words is the outcome of the
-/// job, unless a poll merely found it busy.
-fn may_repeat(call: &Call, fault: &Fault) -> bool {
-    let passing = matches!(fault.kind, FaultKind::Unavailable | FaultKind::RateLimited);
-    let garbled = fault.kind == FaultKind::Malformed && fault.upstream_code.is_none();
+/// Reads may be repeated when the trouble is on the way. What a provider says in its own words, in an answer or about a
+/// result, is the outcome of the job; a poll that is refused merely found it busy.
+fn may_repeat(call: &Call, fault: &Fault, answered: bool) -> bool {
+    let passing = matches!(fault.kind, FaultKind::Unavailable | FaultKind::RateLimited | FaultKind::Malformed);
+    let spoken = fault.upstream_code.is_some();
     match call.leg {
         Leg::Submit | Leg::Cancel => false,
-        Leg::Poll => passing || garbled,
-        Leg::Fetch => (passing || garbled) && fault.upstream_code.is_none(),
+        Leg::Poll => passing && !(spoken && (answered || fault.kind == FaultKind::Malformed)),
+        Leg::Fetch => passing && !spoken,
     }
 }
 

@@ -156,7 +156,8 @@ fn put_inputs(input: &mut Map<String, Value>, job: &ImageJob, route: &Route) {
 /// Sets a parameter under the provider's name for it; says whether the provider has one.
 fn put(input: &mut Map<String, Value>, route: &Route, name: &str, value: Value) -> bool {
     let Some(field) = route.field(name) else { return false };
-    let called = value.as_str().and_then(|text| route.values.get(name)?.get(text)).cloned();
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let called = route.values.get(name).and_then(|values| values.get(&text)).cloned();
     input.insert(field.to_owned(), called.unwrap_or(value));
     true
 }

@@ -166,6 +166,10 @@ fn refusal(fault: &Fault, plan: &Plan) -> Error {
             // The status is about our key: the caller's is good.
             Error { upstream_status: None, ..base(ErrorKind::Upstream, text) }
         }
+        // However the provider said it: some tell a rate limit with HTTP 200.
+        FaultKind::RateLimited if plan.forced => {
+            Error { upstream_status: Some(429), ..base(ErrorKind::Upstream, fault.message.clone()) }
+        }
         _ if plan.forced => base(ErrorKind::Upstream, fault.message.clone()),
         _ => {
             let last = format!("All providers of '{}' failed. The last report: {}", plan.model, fault.message);

@@ -10,10 +10,8 @@ use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Mode, Output, Source, Tokens, Usage};
 use crate::outbound::auth::AuthScheme;
 use crate::outbound::call::{Call, Leg, Payload, Reply, Verb};
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::borrow::Cow;
 
 pub(super) struct BytePlus;
 
@@ -100,8 +98,7 @@ fn read_pictures(reply: &Reply) -> Result<Turn, Fault> {
     let mut outputs = Vec::new();
     for slot in answer.data.unwrap_or_default() {
         let source = match (slot.b64_json, slot.url) {
-            (Some(Text(Cow::Borrowed(text))), _) => Source::Base64(reply.body.slice_ref(text.as_bytes())),
-            (Some(Text(Cow::Owned(text))), _) => Source::Base64(Bytes::from(text)),
+            (Some(text), _) => text.into_source(&reply.body),
             (None, Some(url)) => Source::Link(url),
             (None, None) => {
                 failed = failed.or(slot.error);
@@ -167,13 +164,9 @@ struct Answer<'a> {
 struct Slot<'a> {
     url: Option<String>,
     #[serde(borrow)]
-    b64_json: Option<Text<'a>>,
+    b64_json: Option<shapes::Text<'a>>,
     error: Option<Complaint>,
 }
-
-/// A text that stays in the reply. (Inside an `Option`, serde borrows a `Cow` only through a type of its own.)
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Deserialize)]
 struct Ticket {
@@ -217,6 +210,7 @@ impl Complaint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
     use crate::base::Timestamp;
 
     const TASK: &str = "https://ark/api/v3/contents/generations/tasks/cgt-1";

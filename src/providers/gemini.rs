@@ -5,7 +5,7 @@
 //! A finished job without a video is a refusal, but Google has been seen to say "completed" too early: it is read once
 //! more before it is believed. Files are fetched with the key.
 
-use super::{Adapter, Card, Site, Turn, google};
+use super::{Adapter, Card, Reach, Site, Turn, google, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Mode, Output, Source, Tokens, Usage};
 use crate::outbound::auth::AuthScheme;
@@ -19,6 +19,7 @@ static CARD: Card = Card {
     id: "gemini",
     name: "Google Gemini API",
     base_url: "https://generativelanguage.googleapis.com/v1beta",
+    reach: Reach::Hosted,
     auth: AuthScheme::Header("x-goog-api-key"),
     key_env: "GEMINI_API_KEY",
     hosts: &["generativelanguage.googleapis.com"],
@@ -194,7 +195,7 @@ struct Step<'a> {
 #[derive(Deserialize)]
 struct Block<'a> {
     #[serde(borrow)]
-    data: Option<google::Text<'a>>,
+    data: Option<shapes::Text<'a>>,
     uri: Option<String>,
 }
 

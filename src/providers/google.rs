@@ -9,10 +9,8 @@ use super::{Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Output, Source, Tokens, Usage};
 use crate::outbound::call::{Call, Leg, Reply};
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::borrow::Cow;
 use std::time::Duration;
 
 /// Where parameters live; what is in none of these lists stays at the top of the body.
@@ -146,19 +144,6 @@ pub(super) fn charged(message: &str) -> Accepted {
     if free { Accepted::No } else { Accepted::Maybe }
 }
 
-/// Text that stays where it arrived unless it was escaped. (In an `Option`, a bare `Cow` would always be a copy.)
-#[derive(Deserialize)]
-pub(super) struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl Text<'_> {
-    pub(super) fn into_bytes(self, body: &Bytes) -> Bytes {
-        match self.0 {
-            Cow::Borrowed(text) => body.slice_ref(text.as_bytes()),
-            Cow::Owned(text) => Bytes::from(text),
-        }
-    }
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Answer<'a> {
@@ -226,7 +211,7 @@ struct Part<'a> {
 #[derive(Deserialize)]
 struct Blob<'a> {
     #[serde(borrow)]
-    data: Text<'a>,
+    data: shapes::Text<'a>,
 }
 
 #[derive(Deserialize)]
@@ -312,6 +297,7 @@ impl Detail {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
     use crate::base::Timestamp;
 
     fn reply(status: u16, body: &str) -> Reply {

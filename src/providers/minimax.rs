@@ -10,10 +10,8 @@ use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Input, Output, Source, Usage};
 use crate::outbound::auth::AuthScheme;
 use crate::outbound::call::{Call, Reply};
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::borrow::Cow;
 
 pub(super) struct MiniMax;
 
@@ -52,7 +50,7 @@ impl Adapter for MiniMax {
             return Err(fault.status(reply.status).retry_after(reply.retry_after));
         }
         let pictures = answer.data.unwrap_or_default();
-        let inline = pictures.image_base64.into_iter().flatten().map(|text| inline(text, &reply.body));
+        let inline = pictures.image_base64.into_iter().flatten().map(|text| text.into_source(&reply.body));
         let linked = pictures.image_urls.into_iter().flatten().map(Source::Link);
         let outputs = inline.chain(linked).map(|source| Output { source, revised_prompt: None }).collect();
         Ok(Turn::Done(outputs, Usage::default()))
@@ -70,13 +68,6 @@ impl Adapter for MiniMax {
 
 fn subject(image: &Input) -> Value {
     json!({"type": "character", "image_file": image.data_uri()})
-}
-
-fn inline(text: Text<'_>, body: &Bytes) -> Source {
-    Source::Base64(match text.0 {
-        Cow::Borrowed(text) => body.slice_ref(text.as_bytes()),
-        Cow::Owned(text) => Bytes::from(text),
-    })
 }
 
 /// What a status code means, and whether the work may have been done by then. Codes from 1026 on are not in the
@@ -105,13 +96,9 @@ struct Answer<'a> {
 #[derive(Deserialize, Default)]
 struct Pictures<'a> {
     #[serde(borrow)]
-    image_base64: Option<Vec<Text<'a>>>,
+    image_base64: Option<Vec<shapes::Text<'a>>>,
     image_urls: Option<Vec<String>>,
 }
-
-/// A text that stays in the reply. Inside a list or an option, a bare `Cow` would always be a copy.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Deserialize)]
 struct Verdict {
@@ -137,6 +124,7 @@ impl Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
     use crate::base::Timestamp;
 
     #[test]

@@ -1,12 +1,24 @@
 //! Translators between us and the providers: pure functions, no network, no key, no clock. The whole contract.
 
+mod alibaba;
+mod bfl;
+mod byteplus;
 mod fal;
 mod gemini;
 mod google;
+mod ideogram;
+mod minimax;
 mod mock;
 mod openai;
+mod openai_compatible;
+mod openrouter;
+mod recraft;
+mod replicate;
+mod runware;
 mod shapes;
+mod stability;
 mod vertex;
+mod xai;
 
 use crate::fault::Fault;
 use crate::job::{Brief, Output, Usage};
@@ -20,8 +32,10 @@ pub struct Card {
     pub id: &'static str,
     /// Its name for people.
     pub name: &'static str,
-    /// Where its API lives; empty for a provider inside this process.
+    /// Where its API lives; empty when it is inside this process, or when every deployment says where it is.
     pub base_url: &'static str,
+    /// Who says where it is.
+    pub reach: Reach,
     /// How it wants our key.
     pub auth: AuthScheme,
     /// The environment variable that usually holds the key.
@@ -32,6 +46,17 @@ pub struct Card {
     pub docs: &'static str,
     /// Its catalog file.
     pub catalog: &'static str,
+}
+
+/// How a provider is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// At its own address, with a credential.
+    Hosted,
+    /// Inside this process: always there.
+    Inside,
+    /// Wherever the operator says, any number of times, each under a name.
+    Named,
 }
 
 /// Where one deployment's calls go.
@@ -76,7 +101,25 @@ pub trait Adapter: Send + Sync + 'static {
 }
 
 /// Every provider.
-pub static ADAPTERS: &[&dyn Adapter] = &[&fal::Fal, &gemini::Gemini, &mock::Mock, &openai::OpenAi, &vertex::Vertex];
+pub static ADAPTERS: &[&dyn Adapter] = &[
+    &alibaba::Alibaba,
+    &bfl::Bfl,
+    &byteplus::BytePlus,
+    &fal::Fal,
+    &gemini::Gemini,
+    &ideogram::Ideogram,
+    &minimax::MiniMax,
+    &mock::Mock,
+    &openai::OpenAi,
+    &openai_compatible::OpenAiCompatible,
+    &openrouter::OpenRouter,
+    &recraft::Recraft,
+    &replicate::Replicate,
+    &runware::Runware,
+    &stability::Stability,
+    &vertex::Vertex,
+    &xai::Xai,
+];
 
 /// The adapter of that id.
 pub fn find(id: &str) -> Option<&'static dyn Adapter> {
@@ -95,7 +138,7 @@ mod tests {
         assert_eq!(ids.len(), ADAPTERS.len(), "ids are unique");
         for card in ADAPTERS.iter().map(|adapter| adapter.card()) {
             assert!(card.id.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{}", card.id);
-            assert!(card.base_url.is_empty() || card.base_url.starts_with("https://"), "{}", card.id);
+            assert_eq!(card.base_url.starts_with("https://"), card.reach == Reach::Hosted, "{}", card.id);
             assert!(!card.base_url.ends_with('/'), "{}", card.id);
             assert!(card.base_url.is_empty() || !card.key_env.is_empty(), "{}", card.id);
             let catalog = crate::catalog::load([(card.id, card.catalog)]);

@@ -15,7 +15,6 @@ use bytes::Bytes;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::borrow::Cow;
 
 pub(super) struct OpenRouter;
 
@@ -166,15 +165,12 @@ struct Answer<'a> {
 #[derive(Deserialize)]
 struct Item<'a> {
     #[serde(borrow)]
-    b64_json: Option<Cow<'a, str>>,
+    b64_json: Option<shapes::Text<'a>>,
 }
 
 impl Item<'_> {
     fn into_output(self, body: &Bytes) -> Option<Output> {
-        let source = match self.b64_json.filter(|text| !text.is_empty())? {
-            Cow::Borrowed(text) => Source::Base64(body.slice_ref(text.as_bytes())),
-            Cow::Owned(text) => Source::Base64(Bytes::from(text)),
-        };
+        let source = self.b64_json.filter(|text| !text.is_empty())?.into_source(body);
         Some(Output { source, revised_prompt: None })
     }
 }

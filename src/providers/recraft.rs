@@ -8,14 +8,12 @@
 
 use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Fault, FaultKind};
-use crate::job::{Brief, Input, Mode, Output, Source, Usage};
+use crate::job::{Brief, Input, Mode, Usage};
 use crate::outbound::auth::AuthScheme;
 use crate::outbound::call::{Call, Content, Part, Payload, Reply};
-use bytes::Bytes;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::Value;
-use std::borrow::Cow;
 
 pub(super) struct Recraft;
 
@@ -123,28 +121,8 @@ struct Complaint {
 #[derive(Deserialize)]
 struct Answer<'a> {
     #[serde(borrow)]
-    data: Option<Vec<Item<'a>>>,
+    data: Option<Vec<shapes::Item<'a>>>,
     #[serde(borrow)]
-    image: Option<Item<'a>>,
+    image: Option<shapes::Item<'a>>,
     credits: Option<Decimal>,
-}
-
-#[derive(Deserialize)]
-struct Item<'a> {
-    #[serde(borrow)]
-    b64_json: Option<Cow<'a, str>>,
-    url: Option<String>,
-    revised_prompt: Option<String>,
-}
-
-impl Item<'_> {
-    fn into_output(self, body: &Bytes) -> Option<Output> {
-        let source = match (self.b64_json, self.url) {
-            (Some(Cow::Borrowed(text)), _) => Source::Base64(body.slice_ref(text.as_bytes())),
-            (Some(Cow::Owned(text)), _) => Source::Base64(Bytes::from(text)),
-            (None, Some(url)) => Source::Link(url),
-            (None, None) => return None,
-        };
-        Some(Output { source, revised_prompt: self.revised_prompt })
-    }
 }

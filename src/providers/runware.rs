@@ -15,7 +15,6 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use std::borrow::Cow;
 
 pub(super) struct Runware;
 
@@ -186,16 +185,12 @@ struct Item<'a> {
     #[serde(rename = "NSFWContent", default)]
     flagged: bool,
     #[serde(rename = "imageBase64Data", borrow)]
-    base64: Option<Text<'a>>,
+    base64: Option<shapes::Text<'a>>,
     #[serde(rename = "imageURL", alias = "imageDataURI")]
     image: Option<String>,
     #[serde(rename = "videoURL")]
     video: Option<String>,
 }
-
-/// In a type of its own it is borrowed even inside an `Option`.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl Item<'_> {
     /// A flagged picture is withheld: whoever asks for the check wants it to count.
@@ -203,10 +198,7 @@ impl Item<'_> {
         if self.flagged {
             return None;
         }
-        let inline = self.base64.map(|text| match text.0 {
-            Cow::Borrowed(text) => Source::Base64(body.slice_ref(text.as_bytes())),
-            Cow::Owned(text) => Source::Base64(Bytes::from(text)),
-        });
+        let inline = self.base64.map(|text| text.into_source(body));
         let source = inline.or_else(|| self.image.or(self.video).map(Source::Link))?;
         Some(Output { source, revised_prompt: None })
     }

@@ -1,8 +1,60 @@
 //! Reply bodies that several providers speak: error envelopes and what statuses mean.
 
 use crate::fault::{Accepted, Fault, FaultKind};
+use crate::job::{Output, Source};
 use crate::outbound::call::{Call, Leg, Reply};
+use bytes::Bytes;
+use serde::Deserialize;
 use serde_json::Value;
+use std::borrow::Cow;
+
+/// A text that stays in the reply's own buffer unless it was escaped there: how inline pictures are read. (Inside an
+/// `Option` or a list, serde borrows a `Cow` only through a type of its own.)
+#[derive(Debug, Deserialize)]
+pub(super) struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Text<'_> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The text as bytes: a slice of `body`. A `data:…;base64,` in front, which some providers write, is left out.
+    pub(super) fn into_bytes(self, body: &Bytes) -> Bytes {
+        let bare = |text: &str| match text.split_once(";base64,") {
+            Some((head, _)) if head.starts_with("data:") => head.len() + ";base64,".len(),
+            _ => 0,
+        };
+        match self.0 {
+            Cow::Borrowed(text) => body.slice_ref(text[bare(text)..].as_bytes()),
+            Cow::Owned(text) => {
+                let start = bare(&text);
+                Bytes::from(text).slice(start..)
+            }
+        }
+    }
+
+    /// The same as an inline picture.
+    pub(super) fn into_source(self, body: &Bytes) -> Source {
+        Source::Base64(self.into_bytes(body))
+    }
+}
+
+/// One picture as OpenAI writes it, and those who follow it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Item<'a> {
+    #[serde(borrow)]
+    b64_json: Option<Text<'a>>,
+    url: Option<String>,
+    revised_prompt: Option<String>,
+}
+
+impl Item<'_> {
+    pub(super) fn into_output(self, body: &Bytes) -> Option<Output> {
+        let inline = self.b64_json.filter(|text| !text.is_empty()).map(|text| text.into_source(body));
+        let source = inline.or_else(|| self.url.filter(|url| !url.is_empty()).map(Source::Link))?;
+        Some(Output { source, revised_prompt: self.revised_prompt.filter(|text| !text.is_empty()) })
+    }
+}
 
 /// What a failing reply means by its status alone, with whatever words its body has.
 pub(super) fn fault(asked: &Call, reply: &Reply) -> Fault {
@@ -58,4 +110,24 @@ pub(super) fn words(reply: &Reply) -> (String, Option<String>) {
         .or_else(|| text(&body["error_type"]))
         .or_else(|| text(&body["detail"][0]["type"]));
     (message, code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inline_pictures_are_slices_of_the_reply() {
+        let body = Bytes::from_static(br#"{"b64_json": "data:image/png;base64,AAAA", "revised_prompt": ""}"#);
+        let item: Item<'_> = serde_json::from_slice(&body).unwrap();
+        let output = item.into_output(&body).unwrap();
+        let Source::Base64(text) = output.source else { panic!("inline") };
+        assert_eq!(text.as_ref(), b"AAAA");
+        assert!(body.as_ptr_range().contains(&text.as_ptr()), "no copy");
+        assert_eq!(output.revised_prompt, None);
+        // Escaped text has to be copied, and still comes out right.
+        let body = Bytes::from_static(br#"{"b64_json": "AA\/A"}"#);
+        let item: Item<'_> = serde_json::from_slice(&body).unwrap();
+        assert_eq!(item.into_output(&body).unwrap().source, Source::Base64(Bytes::from_static(b"AA/A")));
+    }
 }

@@ -6,13 +6,11 @@
 
 use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
-use crate::job::{Brief, Input, Mode, Output, Source, Usage};
+use crate::job::{Brief, Input, Mode, Output, Usage};
 use crate::outbound::auth::AuthScheme;
 use crate::outbound::call::{Call, Content, Part, Payload, Reply};
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
-use std::borrow::Cow;
 
 pub(super) struct Stability;
 
@@ -61,7 +59,7 @@ impl Adapter for Stability {
             }
             "SUCCESS" | "" => {
                 let image = answer.image.filter(|image| !image.is_empty());
-                let outputs = image.map(|image| Output { source: slice(image, &reply.body), revised_prompt: None });
+                let outputs = image.map(|image| Output { source: image.into_source(&reply.body), revised_prompt: None });
                 Ok(Turn::Done(outputs.into_iter().collect(), Usage::default()))
             }
             _ => {
@@ -101,18 +99,10 @@ fn file(name: &str, input: &Input) -> Part {
     Part { name: name.to_owned(), content: Content::File { name: file, mime, bytes } }
 }
 
-/// The picture stays where it arrived.
-fn slice(image: Cow<'_, str>, body: &Bytes) -> Source {
-    Source::Base64(match image {
-        Cow::Borrowed(text) => body.slice_ref(text.as_bytes()),
-        Cow::Owned(text) => Bytes::from(text),
-    })
-}
-
 #[derive(Deserialize)]
 struct Answer<'a> {
     #[serde(borrow)]
-    image: Option<Cow<'a, str>>,
+    image: Option<shapes::Text<'a>>,
     finish_reason: Option<String>,
 }
 

@@ -6,7 +6,7 @@
 //! An operation is asked after with a POST that names it. It has no status but `done`; a filtered one looks like a
 //! success without videos. Videos come as base64.
 
-use super::{Adapter, Card, Site, Turn, google};
+use super::{Adapter, Card, Reach, Site, Turn, google, shapes};
 use crate::fault::{Fault, FaultKind};
 use crate::job::{Brief, Mode, Output, Source, Usage};
 use crate::outbound::auth::AuthScheme;
@@ -20,6 +20,7 @@ static CARD: Card = Card {
     id: "vertex",
     name: "Google Vertex AI",
     base_url: "https://aiplatform.googleapis.com/v1/projects/{project}/locations/{region}",
+    reach: Reach::Hosted,
     auth: AuthScheme::Bearer,
     key_env: "GOOGLE_APPLICATION_CREDENTIALS",
     hosts: &["aiplatform.googleapis.com"],
@@ -130,7 +131,7 @@ struct Made<'a> {
 #[derive(Deserialize)]
 struct Video<'a> {
     #[serde(borrow, rename = "bytesBase64Encoded")]
-    data: Option<google::Text<'a>>,
+    data: Option<shapes::Text<'a>>,
 }
 
 #[derive(Deserialize)]

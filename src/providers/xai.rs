@@ -14,7 +14,6 @@ use bytes::Bytes;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::borrow::Cow;
 
 pub(super) struct Xai;
 
@@ -191,7 +190,7 @@ struct Answer<'a> {
 #[derive(Deserialize)]
 struct Item<'a> {
     #[serde(borrow)]
-    b64_json: Option<Cow<'a, str>>,
+    b64_json: Option<shapes::Text<'a>>,
     url: Option<String>,
     revised_prompt: Option<String>,
     respect_moderation: Option<bool>,
@@ -203,21 +202,9 @@ impl Item<'_> {
     }
 
     fn into_output(self, body: &Bytes) -> Option<Output> {
-        let source = match (self.b64_json.filter(|text| !text.is_empty()), self.url.filter(|url| !url.is_empty())) {
-            (Some(Cow::Borrowed(text)), _) => Source::Base64(body.slice_ref(bare(text).as_bytes())),
-            (Some(Cow::Owned(text)), _) => Source::Base64(Bytes::copy_from_slice(bare(&text).as_bytes())),
-            (None, Some(url)) => Source::Link(url),
-            (None, None) => return None,
-        };
+        let inline = self.b64_json.filter(|text| !text.is_empty()).map(|text| text.into_source(body));
+        let source = inline.or_else(|| self.url.filter(|url| !url.is_empty()).map(Source::Link))?;
         Some(Output { source, revised_prompt: self.revised_prompt.filter(|text| !text.is_empty()) })
-    }
-}
-
-/// The base64 behind `data:image/jpeg;base64,`, which some answers have and some have not.
-fn bare(text: &str) -> &str {
-    match text.split_once(";base64,") {
-        Some((head, rest)) if head.starts_with("data:") => rest,
-        _ => text,
     }
 }
 

@@ -5,20 +5,34 @@
 //! ground floor, and neither `providers` nor `outbound`. What goes wrong on purpose is said over `/_control`
 //! ([`steering`]); what every provider was asked, and what it would have billed, is in the [`book`].
 
+mod alibaba;
+mod bfl;
 mod bill;
 pub mod book;
+mod byteplus;
 mod control;
 mod easel;
 mod fal;
+mod form;
 mod gemini;
 mod identity;
+mod ideogram;
 mod line;
+mod minimax;
 mod mischief;
 mod openai;
+mod openrouter;
+mod recraft;
+mod replicate;
+mod runware;
+mod sale;
+mod shelf;
 mod simulator;
+mod stability;
 pub mod steering;
 mod vertex;
 mod world;
+mod xai;
 
 pub use simulator::{SIMULATORS, Simulator};
 

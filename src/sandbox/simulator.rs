@@ -1,7 +1,10 @@
 //! The registry: one line for each provider that we imitate.
 
 use super::world::World;
-use super::{fal, gemini, openai, vertex};
+use super::{
+    alibaba, bfl, byteplus, fal, gemini, ideogram, minimax, openai, openrouter, recraft, replicate, runware, stability,
+    vertex, xai,
+};
 use axum::Router;
 use std::sync::Arc;
 
@@ -15,8 +18,19 @@ pub struct Simulator {
 
 /// Every provider that we imitate.
 pub const SIMULATORS: &[Simulator] = &[
-    Simulator { id: openai::ID, router: openai::router },
+    Simulator { id: alibaba::ID, router: alibaba::router },
+    Simulator { id: bfl::ID, router: bfl::router },
+    Simulator { id: byteplus::ID, router: byteplus::router },
     Simulator { id: fal::ID, router: fal::router },
     Simulator { id: gemini::ID, router: gemini::router },
+    Simulator { id: ideogram::ID, router: ideogram::router },
+    Simulator { id: minimax::ID, router: minimax::router },
+    Simulator { id: openai::ID, router: openai::router },
+    Simulator { id: openrouter::ID, router: openrouter::router },
+    Simulator { id: recraft::ID, router: recraft::router },
+    Simulator { id: replicate::ID, router: replicate::router },
+    Simulator { id: runware::ID, router: runware::router },
+    Simulator { id: stability::ID, router: stability::router },
     Simulator { id: vertex::ID, router: vertex::router },
+    Simulator { id: xai::ID, router: xai::router },
 ];
