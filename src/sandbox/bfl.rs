@@ -106,13 +106,11 @@ async fn submit(State(labs): State<Arc<Labs>>, Path(model): Path<String>, header
     }
 }
 
+/// A legal call: the model, what was sent, and what it means.
+type Admitted = (Arc<Route>, Map<String, Value>, Order);
+
 /// Key, model, body, money.
-fn admit(
-    world: &World,
-    model: &str,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<(Arc<Route>, Map<String, Value>, Order), Refusal> {
+fn admit(world: &World, model: &str, headers: &HeaderMap, body: &[u8]) -> Result<Admitted, Refusal> {
     let broke = identify(headers)?;
     let route = world.route(ID, model).ok_or_else(Refusal::no_path)?;
     let input: Map<String, Value> = serde_json::from_slice(body).map_err(|_| Refusal::not_json())?;

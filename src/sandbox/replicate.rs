@@ -171,13 +171,16 @@ fn patience(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
+/// A legal call: the model, what was sent, and what it means.
+type Admitted = (Arc<Route>, Map<String, Value>, Order);
+
 /// Token, model, input, money.
 fn admit(
     world: &World,
     model: &str,
     headers: &HeaderMap,
     body: Result<Value, serde_json::Error>,
-) -> Result<(Arc<Route>, Map<String, Value>, Order), Refusal> {
+) -> Result<Admitted, Refusal> {
     let broke = identify(headers)?;
     let route = world.route(ID, model).ok_or_else(Refusal::nothing)?;
     let body = body.map_err(|_| Refusal::not_json())?;
