@@ -3,8 +3,8 @@
 //!
 //! Simulated: the key in a header or in the query, `generateContent` of the image models (their shapes and scales come
 //! from the catalog) with Google's checks, tokens, drafts among the thoughts and refusals with 200; the Interactions API
-//! for videos in the background; `GET /models`; the same paths with and without `/v1beta`. Not simulated: streaming,
-//! uploads, thought signatures of earlier turns, conversations, real quotas.
+//! for videos in the background; `GET /models`; the same paths under `/v1beta`, `/v1` (as the SDKs of late 2026 ask) and
+//! neither. Not simulated: streaming, uploads, thought signatures of earlier turns, conversations, real quotas.
 
 mod answer;
 mod clip;
@@ -19,7 +19,7 @@ mod usage;
 pub(super) use answer::generate;
 pub(super) use error::Refusal;
 pub(super) use job::{Fate, Film, Job, Jobs, Phase};
-pub(super) use request::camel;
+pub(super) use request::{camel, decode};
 
 use super::identity::{Key, read_key};
 use super::world::{World, today};
@@ -74,7 +74,7 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .fallback(async || Refusal::nothing_here());
     let state = Arc::new(Google { world, jobs: Jobs::default() });
     // The adapter's base address stands for `…/v1beta`; the SDKs add the version themselves.
-    Router::new().nest("/v1beta", paths.clone()).merge(paths).with_state(state)
+    Router::new().nest("/v1beta", paths.clone()).nest("/v1", paths.clone()).merge(paths).with_state(state)
 }
 
 /// `POST /models/{model}:{method}`

@@ -7,7 +7,7 @@
 //! frames, references, extensions, streaming.
 
 use super::book::{Entry, Operation};
-use super::gemini::{Fate, Film, Host, Job, Jobs, Phase, Refusal, camel, generate, worth};
+use super::gemini::{Fate, Film, Host, Job, Jobs, Phase, Refusal, camel, decode, generate, worth};
 use super::identity::read_key;
 use super::mischief;
 use super::steering::Fault;
@@ -120,7 +120,7 @@ fn read_film(body: &Value, route: &Route) -> Result<Film, Refusal> {
         return Err(Refusal::invalid("Either prompt or image must be set."));
     }
     let inline = image["bytesBase64Encoded"].as_str();
-    if !image.is_null() && inline.is_none_or(|data| base64_simd::STANDARD.decode_to_vec(data).is_err()) {
+    if !image.is_null() && inline.and_then(decode).is_none() {
         return Err(Refusal::invalid("Unable to process the input image."));
     }
     let empty = Map::new();

@@ -117,8 +117,7 @@ fn read_input(input: Option<&Value>) -> Result<(String, usize), Refusal> {
             Some("text") => text.extend(block["text"].as_str()),
             Some("image") => {
                 let data = block["data"].as_str().unwrap_or_default();
-                let sound = block["uri"].is_string()
-                    || base64_simd::STANDARD.decode_to_vec(data).is_ok_and(|bytes| !bytes.is_empty());
+                let sound = block["uri"].is_string() || super::decode(data).is_some();
                 if !sound || !block["mime_type"].is_string() {
                     return Err(Refusal::invalid("Unable to process input image."));
                 }

@@ -188,7 +188,7 @@ fn picture(blob: &Map<String, Value>) -> Result<Size, Refusal> {
     if !text("mimeType").starts_with("image/") {
         return Err(Refusal::invalid(format!("Unsupported MIME type: {}", text("mimeType"))));
     }
-    let bytes = base64_simd::STANDARD.decode_to_vec(text("data")).map_err(|_| {
+    let bytes = decode(text("data")).ok_or_else(|| {
         Refusal::invalid(
             "Invalid value at 'contents[0].parts[0].inline_data.data' (TYPE_BYTES), Base64 decoding failed",
         )
@@ -197,6 +197,12 @@ fn picture(blob: &Map<String, Value>) -> Result<Size, Refusal> {
     facts
         .map(|facts| facts.size)
         .map_err(|_| Refusal::invalid("Unable to process input image. Please retry or report."))
+}
+
+/// Base64 in either alphabet, padded or not: Google takes all of them, and its Python SDK sends the one for URLs.
+pub(in crate::sandbox) fn decode(text: &str) -> Option<Vec<u8>> {
+    let plain = text.trim_end_matches('=').replace('-', "+").replace('_', "/");
+    base64_simd::STANDARD_NO_PAD.decode_to_vec(plain).ok().filter(|bytes| !bytes.is_empty())
 }
 
 fn modalities(generation: &Map<String, Value>) -> Result<Vec<String>, Refusal> {

@@ -89,7 +89,7 @@ async fn draws_a_shape_at_a_scale_and_bills_its_tokens() {
 async fn an_edit_follows_its_input_and_drafts_are_thoughts() {
     let client = Client::new("k");
     let tall = draw("x", Size::new(90, 160), Format::Png).unwrap();
-    let data = base64_simd::STANDARD.encode_to_string(&tall);
+    let data = base64_simd::URL_SAFE_NO_PAD.encode_to_string(&tall);
     let body = json!({"contents": [{"parts": [{"inlineData": {"mimeType": "image/png", "data": data}}, {"text": "blue"}]}],
         "generationConfig": {"thinkingConfig": {"includeThoughts": true}, "imageConfig": {"imageOutputOptions": {"mimeType": "image/jpeg"}, "imageSize": "512"}}});
     let (status, answer) = client.post(FLASH, &body).await;
@@ -128,7 +128,7 @@ async fn keys_models_and_parameters() {
         assert!(status == 400 && message.contains(told), "{message}");
     }
     assert_eq!(client.billed("gemini").await, "0.000000");
-    assert_eq!(client.get("/gemini/v1beta/models").await["models"].as_array().unwrap().len(), 6);
+    assert_eq!(client.get("/gemini/v1/models").await["models"].as_array().unwrap().len(), 6);
 }
 
 #[tokio::test(start_paused = true)]
