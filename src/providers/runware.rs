@@ -59,7 +59,7 @@ impl Adapter for Runware {
     }
 
     fn fault(&self, asked: &Call, reply: &Reply) -> Fault {
-        let said = serde_json::from_slice::<Answer<'_>>(&reply.body).ok().and_then(|answer| answer.complaint());
+        let said = serde_json::from_slice::<Answer<'_>>(&reply.body).ok().and_then(Answer::complaint);
         said.map_or_else(|| shapes::fault(asked, reply), |said| said.into_fault(asked, reply))
     }
 }

@@ -9,40 +9,41 @@ pub(super) struct Complaint {
     pub(super) status: StatusCode,
     code: String,
     message: String,
-    parameter: Option<Value>,
+    /// The parameters that it is about.
+    parameters: Vec<String>,
     /// The answer of a partner, when it was one that failed.
     partner: Option<&'static str>,
 }
 
 impl Complaint {
     pub(super) fn new(status: StatusCode, code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { status, code: code.into(), message: message.into(), parameter: None, partner: None }
+        Self { status, code: code.into(), message: message.into(), parameters: Vec::new(), partner: None }
     }
 
-    fn about(self, parameter: impl Into<Value>) -> Self {
-        Self { parameter: Some(parameter.into()), ..self }
+    fn about(self, parameters: &[&str]) -> Self {
+        Self { parameters: parameters.iter().map(|name| (*name).to_owned()).collect(), ..self }
     }
 
     /// A parameter that is not there: `missingPositivePrompt`.
     pub(super) fn missing(name: &str) -> Self {
         let message = format!("Missing required parameter '{name}'.");
-        Self::new(StatusCode::BAD_REQUEST, code_of("missing", name), message).about(name)
+        Self::new(StatusCode::BAD_REQUEST, code_of("missing", name), message).about(&[name])
     }
 
     /// A value that is not allowed: `invalidNumberResults`.
     pub(super) fn invalid(name: &str, why: &str) -> Self {
         let message = format!("Invalid value for '{name}' parameter. {why}");
-        Self::new(StatusCode::BAD_REQUEST, code_of("invalid", name), message).about(name)
+        Self::new(StatusCode::BAD_REQUEST, code_of("invalid", name), message).about(&[name])
     }
 
     /// A pair of sides that is not allowed.
     pub(super) fn dimensions(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "unsupportedDimensions", message).about(json!(["width", "height"]))
+        Self::new(StatusCode::BAD_REQUEST, "unsupportedDimensions", message).about(&["width", "height"])
     }
 
     pub(super) fn unknown_parameter(name: &str) -> Self {
         let message = format!("Unsupported use of '{name}' parameter. This parameter is not supported by the model.");
-        Self::new(StatusCode::BAD_REQUEST, "unknownParameter", message).about(name)
+        Self::new(StatusCode::BAD_REQUEST, "unknownParameter", message).about(&[name])
     }
 
     pub(super) fn no_model(model: &str) -> Self {
@@ -51,12 +52,12 @@ impl Complaint {
 
     pub(super) fn no_key() -> Self {
         let message = "Missing API key. Get one at https://my.runware.ai/signup";
-        Self::new(StatusCode::UNAUTHORIZED, "missingApiKey", message).about("apiKey")
+        Self::new(StatusCode::UNAUTHORIZED, "missingApiKey", message).about(&["apiKey"])
     }
 
     pub(super) fn wrong_key() -> Self {
         let message = "Invalid API key. Get one at https://my.runware.ai/signup";
-        Self::new(StatusCode::UNAUTHORIZED, "invalidApiKey", message).about("apiKey")
+        Self::new(StatusCode::UNAUTHORIZED, "invalidApiKey", message).about(&["apiKey"])
     }
 
     /// A partner's model wants paid credit, and says so with a 400.
@@ -73,7 +74,7 @@ impl Complaint {
     pub(super) fn moderated(hosted: bool) -> Self {
         if hosted {
             let message = "The prompt was blocked because it may lead to sensitive content.";
-            Self::new(StatusCode::BAD_REQUEST, "promptBlocked", message).about("positivePrompt")
+            Self::new(StatusCode::BAD_REQUEST, "promptBlocked", message).about(&["positivePrompt"])
         } else {
             let message = "The provider refused the request because of its content policy.";
             let complaint = Self::new(StatusCode::OK, "providerContentPolicyViolation", message);
@@ -110,8 +111,9 @@ impl Complaint {
     /// As an entry of `errors`.
     pub(super) fn describe(&self, task_type: &str, task: Option<&str>) -> Value {
         let mut told = json!({"code": self.code, "message": self.message, "taskType": task_type});
-        if let Some(parameter) = &self.parameter {
-            told["parameter"] = parameter.clone();
+        if !self.parameters.is_empty() {
+            let one = <[String; 1]>::try_from(self.parameters.clone());
+            told["parameter"] = one.map_or_else(Value::from, |[name]| Value::from(name));
             told["documentation"] = "https://runware.ai/docs/platform/errors".into();
         }
         if let Some(task) = task {

@@ -28,6 +28,7 @@ pub(super) enum Handover {
 
 /// A legal task.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a parameter of the task")]
 pub(super) struct Order {
     pub(super) prompt: Arc<str>,
     pub(super) count: u32,
@@ -130,10 +131,10 @@ fn check_inputs(task: &Map<String, Value>, route: &Route) -> Result<(), Complain
         Value::Null if edits_only => Err(Complaint::missing(name)),
         Value::Null => Ok(()),
         _ if most == 0 => Err(Complaint::unknown_parameter(name)),
-        Value::Array(list) if (1..=most).contains(&list.len()) => match list.iter().all(is_media) {
-            true => Ok(()),
-            false => Err(Complaint::invalid(name, "Each must be a UUID, a URL, a data URI or base64.")),
-        },
+        Value::Array(list) if (1..=most).contains(&list.len()) => {
+            let odd = || Complaint::invalid(name, "Each must be a UUID, a URL, a data URI or base64.");
+            if list.iter().all(is_media) { Ok(()) } else { Err(odd()) }
+        }
         _ => Err(Complaint::invalid(name, &format!("It must be a list of 1 to {most} images."))),
     }
 }

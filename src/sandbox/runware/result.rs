@@ -20,22 +20,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Linked files that are kept.
 const KEPT: usize = 4_000;
 
-/// What is behind the links, by file name.
+/// A file behind a link: a picture, or the clip.
+#[derive(Clone)]
+struct Linked {
+    name: String,
+    route: Arc<Route>,
+    motif: Option<Motif>,
+}
+
+/// What is behind the links.
 #[derive(Default)]
-pub(super) struct Shelf(Mutex<VecDeque<(String, Arc<Route>, Option<Motif>)>>);
+pub(super) struct Shelf(Mutex<VecDeque<Linked>>);
 
 impl Shelf {
     fn add(&self, name: &str, route: &Arc<Route>, motif: Option<Motif>) {
         let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        files.push_back((name.to_owned(), Arc::clone(route), motif));
+        files.push_back(Linked { name: name.to_owned(), route: Arc::clone(route), motif });
         if files.len() > KEPT {
             files.pop_front();
         }
     }
 
-    fn find(&self, name: &str) -> Option<(Arc<Route>, Option<Motif>)> {
+    fn find(&self, name: &str) -> Option<Linked> {
         let files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        files.iter().find(|(known, ..)| known == name).map(|(_, route, motif)| (Arc::clone(route), motif.clone()))
+        files.iter().find(|file| file.name == name).cloned()
     }
 }
 
@@ -114,7 +122,7 @@ fn spoil(motif: Motif, fault: Option<Fault>) -> Motif {
 
 /// A result file: public.
 pub(super) async fn file(State(desk): State<Arc<Desk>>, Path(name): Path<String>) -> Response {
-    let Some((route, motif)) = desk.shelf.find(&name) else {
+    let Some(Linked { route, motif, .. }) = desk.shelf.find(&name) else {
         desk.world.book.write(Entry::new(ID, Operation::File, 404));
         return StatusCode::NOT_FOUND.into_response();
     };
