@@ -210,8 +210,8 @@ impl Complaint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
     use crate::base::Timestamp;
+    use bytes::Bytes;
 
     const TASK: &str = "https://ark/api/v3/contents/generations/tasks/cgt-1";
 

@@ -297,8 +297,8 @@ impl Detail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
     use crate::base::Timestamp;
+    use bytes::Bytes;
 
     fn reply(status: u16, body: &str) -> Reply {
         Reply::new(status, Vec::new(), Bytes::copy_from_slice(body.as_bytes()), Timestamp::from_millis(0))

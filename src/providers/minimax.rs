@@ -124,8 +124,8 @@ impl Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
     use crate::base::Timestamp;
+    use bytes::Bytes;
 
     #[test]
     fn pictures_are_slices_of_the_reply() {

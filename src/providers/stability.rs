@@ -59,7 +59,8 @@ impl Adapter for Stability {
             }
             "SUCCESS" | "" => {
                 let image = answer.image.filter(|image| !image.is_empty());
-                let outputs = image.map(|image| Output { source: image.into_source(&reply.body), revised_prompt: None });
+                let outputs =
+                    image.map(|image| Output { source: image.into_source(&reply.body), revised_prompt: None });
                 Ok(Turn::Done(outputs.into_iter().collect(), Usage::default()))
             }
             _ => {

@@ -21,7 +21,7 @@ static CARD: Card = Card {
     name: "Google Vertex AI",
     base_url: "https://aiplatform.googleapis.com/v1/projects/{project}/locations/{region}",
     reach: Reach::Hosted,
-    auth: AuthScheme::Bearer,
+    auth: AuthScheme::Google,
     key_env: "GOOGLE_APPLICATION_CREDENTIALS",
     hosts: &["aiplatform.googleapis.com"],
     docs: "https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/gemini",
