@@ -109,6 +109,9 @@ impl Input {
 /// What one upstream call is asked to make: only what its route can do, in the provider's own words.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Brief {
+    /// A UUID for this one call, for providers that let the caller name the job. Two calls never share one, however alike
+    /// they are.
+    pub id: String,
     /// The provider's id of the model.
     pub model: String,
     /// What the call does.

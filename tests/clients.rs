@@ -1,16 +1,19 @@
 //! The official OpenAI SDKs (Python and JavaScript, pinned) drive a running gateway, and afterwards the books are
 //! balanced: what the answers said it cost, what the request log says, and what the simulated providers billed.
 //!
+//! The providers' own SDKs drive the simulators, so that these are not only as their adapters believe them to be.
+//!
 //! The suites are in `tests/clients/`. Their environments are made once and kept in `target/clients/`.
 
 #![expect(clippy::expect_used, reason = "a helper that fails fails the test")]
 
 use serde_json::Value;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use std::{env, thread};
 
@@ -19,28 +22,91 @@ const KEY: &str = "lmnfl_test.5f4dcc3b5aa765d61d8327deb882cf99";
 
 #[test]
 fn the_official_sdks_work_and_the_books_balance() {
-    let suites = [python(), node()];
+    let suites = [python("python", "requirements.txt"), node()];
     let gateway = Gateway::start();
+    let environment = gateway.environment();
     let outcomes = thread::scope(|scope| {
-        let running: Vec<_> = suites.iter().map(|suite| scope.spawn(|| suite.run(&gateway))).collect();
+        let running: Vec<_> = suites.iter().map(|suite| scope.spawn(|| suite.run(&environment))).collect();
         running.into_iter().map(|suite| suite.join().expect("a suite runs")).collect::<Vec<_>>()
     });
+    judge(&outcomes);
+    gateway.balance();
+}
 
+#[test]
+fn the_providers_own_sdks_accept_the_simulators() {
+    let suite = python("python/providers", "requirements-providers.txt");
+    let address = free_address();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut sandbox = Program::start(folder, &["sandbox", "--listen", &address], &[]);
+    sandbox.wait_until_ready(&address, "/_control");
+    judge(&[suite.run(&[("SANDBOX", format!("http://{address}"))])]);
+}
+
+/// Writes the counts down for `tests/all`, and fails if a test did. The suites that run beside these add their lines.
+fn judge(outcomes: &[Outcome]) {
     let count = |outcome: &Outcome| format!("{} {} {}\n", outcome.suite, outcome.passed, outcome.failed);
-    fs::write(home().join("counts"), outcomes.iter().map(count).collect::<String>()).expect("the counts are kept");
-    for outcome in &outcomes {
+    let counts = outcomes.iter().map(count).collect::<String>();
+    let file = OpenOptions::new().create(true).append(true).open(home().join("counts"));
+    file.expect("a file for the counts").write_all(counts.as_bytes()).expect("the counts are kept");
+    for outcome in outcomes {
         let sound = outcome.success && outcome.failed == 0 && outcome.passed > 0;
         assert!(sound, "the {} suite failed:\n{}", outcome.suite, outcome.output);
     }
-    gateway.balance();
 }
 
 // --- the gateway ---------------------------------------------------------------------------------------------------
 
-/// The real binary in an empty folder: SQLite, files, simulated providers. It dies with this value.
-struct Gateway {
+/// The real binary in an empty folder. It dies with this value.
+struct Program {
     process: Child,
     folder: tempfile::TempDir,
+}
+
+impl Program {
+    fn start(folder: tempfile::TempDir, arguments: &[&str], environment: &[(&str, String)]) -> Self {
+        let log = File::create(folder.path().join("log")).expect("a log file");
+        let process = Command::new(env!("CARGO_BIN_EXE_lumenfall"))
+            .args(arguments)
+            .current_dir(folder.path())
+            // Nothing of this machine: a provider's key in the environment would switch the sandbox off.
+            .env_clear()
+            .envs(env::var_os("PATH").map(|path| ("PATH", path)))
+            .envs(environment.iter().cloned())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .spawn()
+            .expect("the program starts");
+        Self { process, folder }
+    }
+
+    fn wait_until_ready(&mut self, address: &str, path: &str) {
+        let ready = (0..600).any(|_| {
+            pause();
+            let gone = self.process.try_wait().expect("the process can be asked");
+            assert!(gone.is_none(), "the program ended at once: {gone:?}");
+            get(address, path).is_some_and(|(status, _)| status == 200)
+        });
+        assert!(ready, "the program was not ready within a minute");
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if thread::panicking() {
+            let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = lines[lines.len().saturating_sub(60)..].join("\n");
+            let _ = writeln!(std::io::stderr(), "--- the program's last words ---\n{last}\n---");
+        }
+    }
+}
+
+/// The gateway: SQLite, files, simulated providers.
+struct Gateway {
+    program: Program,
     address: String,
     sandbox: String,
 }
@@ -50,39 +116,30 @@ impl Gateway {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let inside = |name: &str| folder.path().join(name).display().to_string();
         let (address, sandbox) = (free_address(), free_address());
-        let log = File::create(inside("gateway.log")).expect("a log file");
-        let process = Command::new(env!("CARGO_BIN_EXE_lumenfall"))
-            .current_dir(folder.path())
-            // Nothing of this machine: a provider's key in the environment would switch the sandbox off.
-            .env_clear()
-            .envs(env::var_os("PATH").map(|path| ("PATH", path)))
-            .env("LUMENFALL_SERVER__LISTEN", &address)
-            .env("LUMENFALL_SANDBOX__LISTEN", &sandbox)
-            .env("LUMENFALL_DATABASE__URL", format!("sqlite://{}", inside("lumenfall.db")))
-            .env("LUMENFALL_MEDIA__STORAGE", format!("file://{}", inside("media")))
-            .env("LUMENFALL_AUTH__BOOTSTRAP_KEY", KEY)
-            .stdout(log.try_clone().expect("a second handle"))
-            .stderr(log)
-            .spawn()
-            .expect("the gateway starts");
-        let mut gateway = Self { process, folder, address, sandbox };
-        gateway.wait_until_ready();
-        gateway
+        let environment = [
+            ("LUMENFALL_SERVER__LISTEN", address.clone()),
+            ("LUMENFALL_SANDBOX__LISTEN", sandbox.clone()),
+            ("LUMENFALL_DATABASE__URL", format!("sqlite://{}", inside("lumenfall.db"))),
+            ("LUMENFALL_MEDIA__STORAGE", format!("file://{}", inside("media"))),
+            ("LUMENFALL_AUTH__BOOTSTRAP_KEY", KEY.to_owned()),
+        ];
+        let mut program = Program::start(folder, &[], &environment);
+        program.wait_until_ready(&address, "/readyz");
+        Self { program, address, sandbox }
     }
 
-    fn wait_until_ready(&mut self) {
-        let ready = (0..600).any(|_| {
-            pause();
-            let gone = self.process.try_wait().expect("the process can be asked");
-            assert!(gone.is_none(), "the gateway ended at once: {gone:?}");
-            get(&self.address, "/readyz").is_some_and(|(status, _)| status == 200)
-        });
-        assert!(ready, "the gateway was not ready within a minute");
+    /// What the suites are told.
+    fn environment(&self) -> [(&'static str, String); 3] {
+        [
+            ("LUMENFALL_ROOT", format!("http://{}", self.address)),
+            ("LUMENFALL_KEY", KEY.to_owned()),
+            ("LUMENFALL_TALLY", self.tally().display().to_string()),
+        ]
     }
 
     /// Where the suites write down each image call, one JSON object a line.
     fn tally(&self) -> PathBuf {
-        self.folder.path().join("tally")
+        self.program.folder.path().join("tally")
     }
 
     /// The log holds every call, and its total is the sum of the answers and of the providers' bills, to the micro-dollar.
@@ -121,19 +178,6 @@ impl Gateway {
         let (status, body) = get(address, path).expect("an answer");
         assert_eq!(status, 200, "{} GET {path}: {body}", self.address);
         serde_json::from_str(&body).expect("JSON")
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        if thread::panicking() {
-            let log = fs::read_to_string(self.folder.path().join("gateway.log")).unwrap_or_default();
-            let lines: Vec<&str> = log.lines().collect();
-            let last = lines[lines.len().saturating_sub(60)..].join("\n");
-            let _ = writeln!(std::io::stderr(), "--- the gateway's last words ---\n{last}\n---");
-        }
     }
 }
 
@@ -188,14 +232,12 @@ struct Outcome {
 }
 
 impl Suite {
-    fn run(&self, gateway: &Gateway) -> Outcome {
+    fn run(&self, environment: &[(&str, String)]) -> Outcome {
         let run = Command::new(&self.program)
             .args(&self.arguments)
             .current_dir(&self.folder)
-            .env("LUMENFALL_ROOT", format!("http://{}", gateway.address))
-            .env("LUMENFALL_KEY", KEY)
-            .env("LUMENFALL_TALLY", gateway.tally())
-            .env("NO_PROXY", "127.0.0.1")
+            .envs(environment.iter().cloned())
+            .env("NO_PROXY", "127.0.0.1,localhost")
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env_remove("OPENAI_BASE_URL")
             .env_remove("OPENAI_ORG_ID")
@@ -208,24 +250,25 @@ impl Suite {
     }
 }
 
-fn python() -> Suite {
-    let tests = source("python");
-    let pins = tests.join("requirements.txt");
-    let wanted = fs::read_to_string(&pins).expect("requirements.txt");
+/// The tests in a folder, with what `pins` names.
+fn python(name: &'static str, pins: &str) -> Suite {
+    let pins = source("python").join(pins);
+    let wanted = fs::read_to_string(&pins).expect("the pins");
     require("python3", &["-c", "import ensurepip, venv"], &["python3", "python3-venv"]);
     let version = run(Command::new("python3").arg("--version"));
-    let folder = home().join("venv");
+    let folder = home().join(name.replace('/', "-"));
     let program = folder.join("bin/python");
     keep(&folder, &(version + &wanted), || {
         run(Command::new("python3").args(["-m", "venv"]).arg(&folder));
         run(Command::new(&program).args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(&pins));
     });
-    let arguments = ["-m", "pytest", "-q", "--color=no", "--tb=short", "-p", "no:cacheprovider"];
+    // Each folder is a suite of its own: its subfolders and what is above it are not looked at.
+    let arguments = "-m pytest -q --color=no --tb=short -p no:cacheprovider --confcutdir=. --ignore=providers";
     Suite {
-        name: "python",
+        name,
         program,
-        arguments: arguments.map(str::to_owned).into(),
-        folder: tests,
+        arguments: arguments.split(' ').map(str::to_owned).collect(),
+        folder: source(name),
         // "3 failed, 88 passed in 41.20s"
         counts: |output| {
             let summary = output.lines().rev().find(|line| line.contains(" in ")).unwrap_or_default();
@@ -303,6 +346,8 @@ fn keep(folder: &Path, recipe: &str, make: impl FnOnce()) {
 
 /// Makes sure of a program; on Debian, as root, installs what is missing.
 fn require(program: &str, probe: &[&str], packages: &[&str]) {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let works = || Command::new(program).args(probe).output().is_ok_and(|output| output.status.success());
     if works() {
         return;

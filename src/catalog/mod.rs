@@ -35,6 +35,8 @@ pub struct Named<'a> {
     pub model: &'a Model,
     /// The provider that the name forces, as in `fal/flux.2-max`.
     pub provider: Option<&'a str>,
+    /// The provider's own id, when the name was that: `fal/fal-ai/flux/schnell`. It forces the one route.
+    pub upstream: Option<&'a str>,
 }
 
 impl Catalog {
@@ -82,18 +84,18 @@ impl Catalog {
     /// Finds a model by name, alias or `provider/name`. A miss is told with the nearest name.
     pub fn find<'a>(&'a self, name: &'a str) -> Result<Named<'a>, Error> {
         if let Some(model) = self.by_name.get(name) {
-            return Ok(Named { model: &self.models[*model], provider: None });
+            return Ok(Named { model: &self.models[*model], provider: None, upstream: None });
         }
         let forced = name.split_once('/').filter(|(provider, _)| self.providers.iter().any(|known| known == provider));
         if let Some((provider, rest)) = forced {
             if let Some(model) = self.by_name.get(rest) {
-                return Ok(Named { model: &self.models[*model], provider: Some(provider) });
+                return Ok(Named { model: &self.models[*model], provider: Some(provider), upstream: None });
             }
             // The provider's own id works as well: `fal/fal-ai/flux/schnell`.
             if let Some(route) = self.routes_of(provider).find(|route| route.upstream == rest)
                 && let Some(model) = self.by_name.get(&route.model)
             {
-                return Ok(Named { model: &self.models[*model], provider: Some(provider) });
+                return Ok(Named { model: &self.models[*model], provider: Some(provider), upstream: Some(rest) });
             }
         }
         let sought = forced.map_or(name, |(_, rest)| rest);

@@ -166,6 +166,7 @@ mod tests {
 
     async fn run(script: &Script, seconds: u64) -> Result<Driven, Fault> {
         let brief = Brief {
+            id: "6f1c1f0e-8f1d-4b52-9c37-0d1d3c1f7a11".to_owned(),
             model: "m".into(),
             mode: Mode::TextToImage,
             n: 1,

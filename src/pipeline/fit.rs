@@ -1,6 +1,7 @@
 //! A job meets a route: what the route is asked for (the brief), what we still owe (the debts), and what was changed
 //! or dropped on the way (the adjustments). Pure.
 
+use crate::base::id;
 use crate::catalog::{InputForm, InputShape, Route, SizeChoice};
 use crate::job::{Brief, ImageJob, Input};
 use crate::media::{Format, Size};
@@ -112,7 +113,16 @@ impl Fit {
         }
         let parts = route.inputs.as_ref().is_some_and(|inputs| inputs.form == InputForm::Parts);
         let (images, mask) = if parts { (job.images.clone(), job.mask.clone()) } else { (Vec::new(), None) };
-        Brief { model: route.upstream.clone(), mode: job.mode, n, format: self.format, input, images, mask }
+        Brief {
+            id: id::uuid(),
+            model: route.upstream.clone(),
+            mode: job.mode,
+            n,
+            format: self.format,
+            input,
+            images,
+            mask,
+        }
     }
 }
 

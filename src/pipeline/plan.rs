@@ -58,6 +58,7 @@ pub(super) fn plan(
         .routes(model)
         .iter()
         .filter(|route| named.provider.is_none_or(|provider| route.provider == provider))
+        .filter(|route| named.upstream.is_none_or(|upstream| route.upstream == upstream))
         .collect();
     if !routes.iter().any(|route| route.modes.contains(&job.mode)) {
         return Err(wrong_mode(model, job, &routes));

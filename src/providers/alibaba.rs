@@ -274,6 +274,7 @@ mod tests {
 
     fn film(input: &Value) -> Call {
         let brief = Brief {
+            id: "6f1c1f0e-8f1d-4b52-9c37-0d1d3c1f7a11".to_owned(),
             model: "wan".to_owned(),
             mode: Mode::ImageToVideo,
             n: 1,

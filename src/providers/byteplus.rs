@@ -228,6 +228,7 @@ mod tests {
     fn a_video_is_a_task() {
         let input = json!({"prompt": "a fox", "image": "data:image/png;base64,AA==", "resolution": "720p"});
         let brief = Brief {
+            id: "6f1c1f0e-8f1d-4b52-9c37-0d1d3c1f7a11".to_owned(),
             model: "seedance-1-0-pro-250528".to_owned(),
             mode: Mode::ImageToVideo,
             n: 1,

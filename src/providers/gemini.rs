@@ -246,6 +246,7 @@ mod tests {
 
     fn submit() -> Call {
         let brief = Brief {
+            id: "6f1c1f0e-8f1d-4b52-9c37-0d1d3c1f7a11".to_owned(),
             model: "gemini-omni-1.1-flash".into(),
             mode: Mode::ImageToVideo,
             n: 1,

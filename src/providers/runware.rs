@@ -14,7 +14,6 @@ use bytes::Bytes;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 pub(super) struct Runware;
 
@@ -46,7 +45,7 @@ impl Adapter for Runware {
             task.extend(fields(json!({"taskType": "imageInference", "deliveryMethod": "sync"})));
             task.entry("outputType").or_insert_with(|| json!("base64Data"));
         }
-        task.extend(fields(json!({"taskUUID": task_id(brief), "model": brief.model, "includeCost": true})));
+        task.extend(fields(json!({"taskUUID": brief.id, "model": brief.model, "includeCost": true})));
         Ok(Turn::Next(Call::submit(address(site), json!([task]))))
     }
 
@@ -91,17 +90,6 @@ fn place(into: &mut Map<String, Value>, name: &str, value: Value) {
         }
         (None, value) => drop(into.insert(name.to_owned(), value)),
     }
-}
-
-/// A UUID (version 4 in shape) of the order itself: adapters roll no dice.
-fn task_id(brief: &Brief) -> String {
-    let order = json!([brief.model, brief.mode, brief.input]).to_string();
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&Sha256::digest(order.as_bytes())[..16]);
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex = format!("{:032x}", u128::from_be_bytes(bytes));
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
 /// The task whose result comes later; none when the answer holds it.
@@ -221,9 +209,10 @@ impl Complaint {
         let kind = match known {
             Some(kind) => kind,
             None if reply.ok() => FaultKind::Malformed,
-            None => shapes::kind(asked, reply.status),
+            None => shapes::kind_of(asked, reply),
         };
-        let sure = known.is_some_and(|kind| kind != FaultKind::Timeout) || (400..500).contains(&reply.status);
+        let known = known.is_some_and(|kind| kind != FaultKind::Timeout);
+        let sure = known || kind == FaultKind::RateLimited || (400..500).contains(&reply.status);
         let message = self.message.unwrap_or_else(|| format!("the provider answered {code}"));
         Fault::new(kind, message)
             .accepted(if sure { Accepted::No } else { Accepted::Maybe })
@@ -279,7 +268,16 @@ mod tests {
         let input =
             fields(json!({"positivePrompt": "a fox", "inputs.frameImages": ["data:x"], "inputs": {"audio": "a"}}));
         let model = "google:3@2".to_owned();
-        Brief { model, mode, n: 1, format: None, input, images: Vec::new(), mask: None }
+        Brief {
+            id: "6f1c1f0e-8f1d-4b52-9c37-0d1d3c1f7a11".to_owned(),
+            model,
+            mode,
+            n: 1,
+            format: None,
+            input,
+            images: Vec::new(),
+            mask: None,
+        }
     }
 
     fn site() -> Site {

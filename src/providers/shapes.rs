@@ -59,16 +59,19 @@ impl Item<'_> {
 /// What a failing reply means by its status alone, with whatever words its body has.
 pub(super) fn fault(asked: &Call, reply: &Reply) -> Fault {
     let (message, code) = words(reply);
-    let kind = match reply.status {
-        // Come back later: a rate limit by another number.
-        503 if reply.retry_after.is_some() => FaultKind::RateLimited,
-        status => kind(asked, status),
-    };
-    Fault::new(kind, message)
+    Fault::new(kind_of(asked, reply), message)
         .accepted(accepted(asked, reply.status))
         .status(reply.status)
         .code(code)
         .retry_after(reply.retry_after)
+}
+
+/// The kind that a reply stands for by its status. A 503 that says when to come back is a rate limit by another number.
+pub(super) fn kind_of(asked: &Call, reply: &Reply) -> FaultKind {
+    match reply.status {
+        503 if reply.retry_after.is_some() => FaultKind::RateLimited,
+        status => kind(asked, status),
+    }
 }
 
 /// The kind that a status stands for.

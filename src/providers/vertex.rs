@@ -176,6 +176,7 @@ mod tests {
 
     fn submit(seconds: &Value) -> Call {
         let brief = Brief {
+            id: "6f1c1f0e-8f1d-4b52-9c37-0d1d3c1f7a11".to_owned(),
             model: "veo-3.1-generate-001".into(),
             mode: Mode::ImageToVideo,
             n: 1,

@@ -248,7 +248,16 @@ mod tests {
         let input = json!({"prompt": "a fox runs", "duration": 5}).as_object().unwrap().clone();
         let images = vec![Input { mime: "image/png".into(), bytes: Bytes::from_static(b"x") }];
         let model = "grok-imagine-video".to_owned();
-        Brief { model, mode: Mode::ImageToVideo, n: 1, format: None, input, images, mask: None }
+        Brief {
+            id: "6f1c1f0e-8f1d-4b52-9c37-0d1d3c1f7a11".to_owned(),
+            model,
+            mode: Mode::ImageToVideo,
+            n: 1,
+            format: None,
+            input,
+            images,
+            mask: None,
+        }
     }
 
     fn poll(status: u16, body: &str) -> Result<Turn, Fault> {

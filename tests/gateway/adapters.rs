@@ -1,6 +1,8 @@
 //! Every fixture conversation, twice: through the adapter alone, and through the whole gateway.
 
-use super::kit::{DEPLOYED, DEPLOYED_MODEL, Ends, Fixture, KEY, Kit, Scripted, fill, picture, picture_facts, pointed};
+use super::kit::{
+    DEPLOYED, DEPLOYED_MODEL, Ends, Fixture, KEY, Kit, Scripted, fill, matches, picture, picture_facts, pointed,
+};
 use bytes::Bytes;
 use lumenfall::base::Timestamp;
 use lumenfall::catalog::Route;
@@ -60,7 +62,9 @@ fn converse(adapter: &dyn Adapter, fixture: &Fixture) -> Result<Vec<Output>, Fau
             fixture.name
         );
         if let Some(body) = &said.expect.json {
-            assert_eq!(call.payload, Payload::Json(fill(body, BASE)), "{}", fixture.name);
+            let Payload::Json(got) = &call.payload else { panic!("{}: no JSON body: {call:?}", fixture.name) };
+            let right = fill(body, BASE);
+            assert!(matches(&right, got), "{}: {got} instead of {right}", fixture.name);
         }
         if let Some(form) = &said.expect.form {
             assert_eq!(&form_of(&call), form, "{}", fixture.name);

@@ -236,7 +236,9 @@ fn check(id: &str, row: &str, cell: &str) {
     let parts: Vec<&str> = cell.split(" / ").collect();
     let [kind, accepted, _] = parts[..] else { return };
     let right = match row {
-        "400" | "422" => kind == "bad_request" && accepted == "no",
+        "400" => kind == "bad_request" && accepted == "no",
+        // Some say a refusal with it.
+        "422" => (kind == "bad_request" || kind == "moderated") && accepted == "no",
         "401" | "402" | "403" => kind == "auth" && accepted == "no",
         "404" => kind == "gone" && accepted == "no",
         "429" | "429, seconds" | "429, date" | "503, seconds" => kind == "rate_limited" && accepted == "no",

@@ -25,7 +25,7 @@ async fn models_are_listed_with_their_rich_fields() {
     let mock = find("mock-image").unwrap();
     assert_eq!((&mock["free"], &mock["starting_price"]), (&json!(true), &json!(0.0)));
     let flux = find("flux.1-schnell").unwrap();
-    assert_eq!(flux["starting_price"], 0.003);
+    assert_eq!(flux["starting_price"], 0.0013, "the cheapest of its routes");
     assert_eq!(flux["modes"], json!(["text-to-image"]));
     assert_eq!(flux["modalities"], json!({"input": ["text"], "output": ["image"]}));
     assert!(find("dall-e-3").is_none(), "retired models are not offered");

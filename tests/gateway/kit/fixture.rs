@@ -153,6 +153,18 @@ pub(crate) fn fill(value: &Value, base: &str) -> Value {
     }
 }
 
+/// Whether a body is the expected one; `{uuid}` stands for any UUID.
+pub(crate) fn matches(expected: &Value, got: &Value) -> bool {
+    match (expected, got) {
+        (Value::String(wild), Value::String(id)) if wild == "{uuid}" => id.len() == 36 && id.matches('-').count() == 4,
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| matches(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(name, value)| b.get(name).is_some_and(|got| matches(value, got)))
+        }
+        (a, b) => a == b,
+    }
+}
+
 /// The picture of a spec such as `png:64x64`.
 pub(crate) fn picture(spec: &str) -> Vec<u8> {
     let (format, size) = spec.split_once(':').unwrap();
