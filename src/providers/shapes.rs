@@ -25,7 +25,7 @@ impl Text<'_> {
             _ => 0,
         };
         match self.0 {
-            Cow::Borrowed(text) => body.slice_ref(text[bare(text)..].as_bytes()),
+            Cow::Borrowed(text) => body.slice_ref(&text.as_bytes()[bare(text)..]),
             Cow::Owned(text) => {
                 let start = bare(&text);
                 Bytes::from(text).slice(start..)

@@ -209,7 +209,12 @@ async fn follow(
     };
     let base = base(&queue, &headers);
     let response = match operation {
-        Operation::Poll => status(&job, &phase, &base, asked.logs.is_some_and(|logs| logs != "0")),
+        Operation::Poll => status(
+            &job,
+            &phase,
+            &base,
+            asked.logs.is_some_and(|logs| !matches!(logs.as_str(), "0" | "false" | "False")),
+        ),
         _ => result::tell(&queue.world, &job, &phase, &base).await,
     };
     write(&queue, operation, &job, response.status());

@@ -4,6 +4,6 @@ mod fixture;
 mod running;
 mod upstream;
 
-pub(crate) use fixture::{DEPLOYED, DEPLOYED_MODEL, Ends, Fixture, fill, matches, picture, pointed};
+pub(crate) use fixture::{DEPLOYED, DEPLOYED_MODEL, Ends, Fixture, Said, TurnOf, fill, matches, picture, pointed};
 pub(crate) use running::{Got, KEY, Kit, picture_facts};
 pub(crate) use upstream::Scripted;
