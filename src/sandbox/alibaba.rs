@@ -277,7 +277,7 @@ async fn file(State(desk): State<Arc<Desk>>, Path(name): Path<String>) -> Respon
     let fault = rule.and_then(|rule| rule.fault);
     desk.world.book.write(Entry::new(ID, Operation::File, 200).model(&task.route.upstream).job(&task.id));
     let (mime, bytes) = match task.order.seconds {
-        Some(seconds) => ("video/mp4", Some(super::byteplus::clip(seconds))),
+        Some(seconds) => ("video/mp4", Some(super::clip::clip(seconds * 1000))),
         None => ("image/png", desk.world.easel.draw(&spoil(task.motif(index), fault)).await),
     };
     match (bytes, fault) {

@@ -9,7 +9,6 @@
 //! deblur, outpainting and try-on tools, continuing videos, and knobs that do not change the picture. A picture that is
 //! given by address counts as one of 1024x1024.
 
-mod clip;
 mod error;
 mod measure;
 mod request;

@@ -6,7 +6,6 @@
 //! for what succeeds. Not simulated: endpoint ids (`ep-...`), AK/SK signatures, streaming, groups of pictures (one
 //! comes, whatever is asked), layers, video and audio references, drafts, flags inside prompts, callbacks, real limits.
 
-mod clip;
 mod error;
 mod request;
 mod task;
@@ -29,7 +28,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
-pub(super) use clip::clip;
 use error::Refusal;
 use request::Order;
 use serde_json::{Map, Value, json};
@@ -336,7 +334,7 @@ async fn file(State(desk): State<Arc<Desk>>, Path(name): Path<String>) -> Respon
     let video = locked(&desk.tasks)
         .iter()
         .find(|task| name.strip_suffix(".mp4") == Some(&task.id) && task.status() == "succeeded")
-        .map(|task| (Arc::clone(&task.route), clip(task.seconds)));
+        .map(|task| (Arc::clone(&task.route), super::clip::clip(task.seconds * 1000)));
     let picture = locked(&desk.files).iter().find(|(known, ..)| *known == name).cloned();
     let route = video.as_ref().map(|(route, _)| route).or(picture.as_ref().map(|(_, route, _)| route));
     let Some(route) = route.map(Arc::clone) else {

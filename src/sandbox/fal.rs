@@ -9,7 +9,6 @@
 //! per-request headers, retries by the platform, and most fields that do not change what is made. The second half of a
 //! job's polls finds it running, the first half in the queue; an early fetch counts as a poll.
 
-mod clip;
 mod endpoint;
 mod error;
 mod inputs;

@@ -7,7 +7,6 @@
 //! neither. Not simulated: streaming, uploads, thought signatures of earlier turns, conversations, real quotas.
 
 mod answer;
-mod clip;
 mod error;
 mod interactions;
 mod job;

@@ -10,6 +10,7 @@ mod bfl;
 mod bill;
 pub mod book;
 mod byteplus;
+mod clip;
 mod control;
 mod easel;
 mod fal;

@@ -7,7 +7,6 @@
 //! simulated: the WebSocket, webhooks (ignored), uploads, streams, the tools, parameters that do not change the picture.
 //! A task that is polled for is in neither list at first, then `processing`.
 
-mod clip;
 mod error;
 mod job;
 mod request;

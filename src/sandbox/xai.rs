@@ -6,7 +6,6 @@
 //! extensions of videos, `storage_options`, fetching of linked pictures, reference pictures, rate limits, the exact
 //! text of a policy block. Pixel sizes follow the sheet's rule; xAI publishes no table.
 
-pub(super) mod clip;
 mod error;
 mod price;
 mod request;

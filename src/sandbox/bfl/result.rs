@@ -1,11 +1,11 @@
 //! What a poll answers, and the files that results link to.
 
 use super::super::book::{Entry, Operation};
+use super::super::clip::clip;
 use super::super::easel::Motif;
 use super::super::mischief;
 use super::super::steering::Fault;
 use super::super::world::World;
-use super::clip::clip;
 use super::error::Refusal;
 use super::task::{Fate, Phase, Task};
 use super::{ID, Labs, measure};
@@ -83,7 +83,9 @@ pub(super) async fn file(State(labs): State<Arc<Labs>>, Path((id, name)): Path<(
     let response = match &found {
         None => Refusal::no_path().into_response(),
         Some(task) if !task.linked() => Refusal::expired().into_response(),
-        Some(task) if task.order.film => ([(header::CONTENT_TYPE, "video/mp4")], Body::from(clip())).into_response(),
+        Some(task) if task.order.film => {
+            ([(header::CONTENT_TYPE, "video/mp4")], Body::from(clip(1000))).into_response()
+        }
         Some(task) => picture(&labs.world, task).await,
     };
     let mut entry = Entry::new(ID, Operation::File, response.status().as_u16()).job(&id);

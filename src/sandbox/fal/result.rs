@@ -1,11 +1,11 @@
 //! What a finished job hands over: the result object, and the files that it links to.
 
 use super::super::book::{Entry, Operation};
+use super::super::clip::clip;
 use super::super::easel::Motif;
 use super::super::mischief;
 use super::super::steering::Fault;
 use super::super::world::World;
-use super::clip::clip;
 use super::endpoint;
 use super::error::Refusal;
 use super::job::{Fate, Job, Phase};
@@ -103,7 +103,7 @@ fn file_name(job: &Job, index: u32) -> String {
 /// The bytes of a picture or video, spoiled on demand.
 async fn make(world: &World, job: &Job, index: u32, fault: Option<Fault>) -> Option<Bytes> {
     match (job.order.seconds, fault) {
-        (Some(seconds), None | Some(Fault::Truncate | Fault::WrongSize)) => Some(clip(seconds, &job.order.prompt)),
+        (Some(seconds), None | Some(Fault::Truncate | Fault::WrongSize)) => Some(clip(seconds * 1000)),
         _ => world.easel.draw(&spoil(motif(job, index), fault)).await,
     }
 }

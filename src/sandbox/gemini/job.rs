@@ -1,10 +1,10 @@
 //! Videos in the making, on either host. They are small: a clip is written when somebody asks for it.
 
 use super::super::book::{Entry, Operation};
+use super::super::clip::clip;
 use super::super::mischief;
 use super::super::steering::{Fault, Rule};
 use super::super::world::World;
-use super::clip::clip;
 use super::error::Refusal;
 use super::{Host, fresh_token};
 use crate::base::Usd;

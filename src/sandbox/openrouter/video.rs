@@ -1,10 +1,10 @@
 //! Videos: a job with a polling address, whose bytes lie behind the key.
 
 use super::super::book::{Entry, Operation};
+use super::super::clip::clip;
 use super::super::identity::fresh_uuid;
 use super::super::mischief;
 use super::super::steering::{Fault, Rule};
-use super::super::xai::clip::clip;
 use super::error::Refusal;
 use super::request::Film;
 use super::{Desk, ID, dollars, identify};
@@ -126,7 +126,7 @@ pub(super) async fn content(State(desk): State<Arc<Desk>>, Path(id): Path<String
     let response = match found {
         Ok(job) => {
             let rule = desk.world.rules.pick(ID, &job.route, |fault| fault == Some(Fault::Truncate));
-            let file = clip(job.film.seconds);
+            let file = clip(job.film.seconds * 1000);
             match rule {
                 Some(_) => mischief::truncate("video/mp4", &file),
                 None => (StatusCode::OK, [(header::CONTENT_TYPE, "video/mp4")], Body::from(file)).into_response(),

@@ -1,18 +1,17 @@
 //! What a finished task hands over: its items, and the files behind their links.
 
 use super::super::book::{Entry, Operation};
+use super::super::clip::clip;
 use super::super::easel::Motif;
 use super::super::identity::fresh_uuid;
 use super::super::mischief;
 use super::super::steering::Fault;
-use super::clip::clip;
 use super::request::{Handover, Order};
 use super::{Desk, ID, hosted};
 use crate::catalog::Route;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -130,7 +129,7 @@ pub(super) async fn file(State(desk): State<Arc<Desk>>, Path(name): Path<String>
     let fault = picked.and_then(|rule| rule.fault);
     let (mime, file) = match motif {
         Some(motif) => (motif.format.mime(), desk.world.easel.draw(&spoil(motif, fault)).await.unwrap_or_default()),
-        None => ("video/mp4", Bytes::from(clip())),
+        None => ("video/mp4", clip(1000)),
     };
     desk.world.book.write(Entry::new(ID, Operation::File, 200).model(&route.upstream));
     if fault == Some(Fault::Truncate) {

@@ -189,7 +189,7 @@ async fn videos_are_polled_for() {
     let (_, answer) = client.post(&ask).await;
     assert_eq!(answer["data"][0]["status"], "success");
     let (status, file) = client.get(&answer["data"][0]["videoURL"]).await;
-    assert_eq!((status, &file[4..8], &file[28..32]), (200, b"ftyp".as_slice(), b"moov".as_slice()));
+    assert_eq!((status, &file[4..8], &file[32..36]), (200, b"ftyp".as_slice(), b"moov".as_slice()));
     let (status, _) = client.post(&json!([{"taskType": "getResponse", "taskUUID": "none"}])).await;
     assert_eq!(status, 404);
 }

@@ -1,10 +1,10 @@
 //! Videos: a job that is asked for by its id. The first half of its polls may find nothing to say, as 202 without a body.
 
 use super::super::book::{Entry, Operation};
+use super::super::clip::clip;
 use super::super::identity::fresh_uuid;
 use super::super::mischief;
 use super::super::steering::{Fault, Rule};
-use super::clip::clip;
 use super::error::Refusal;
 use super::request::Film;
 use super::{Desk, ID, identify, price};
@@ -124,7 +124,7 @@ fn tell(desk: &Desk, job: &Job, url: &str) -> Response {
 pub(super) fn file(desk: &Desk, id: &str) -> Option<Response> {
     let job = desk.jobs.find(id).filter(|job| job.fate == Fate::Made)?;
     let kind = [(header::CONTENT_TYPE, "video/mp4")];
-    Some((kind, Body::from(clip(job.film.seconds))).into_response())
+    Some((kind, Body::from(clip(job.film.seconds * 1000))).into_response())
 }
 
 /// The answer to a submit.

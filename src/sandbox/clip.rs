@@ -5,19 +5,19 @@ use bytes::Bytes;
 /// Ticks of a second in the header.
 const TIMESCALE: u32 = 1_000;
 
-/// An MP4 of so many seconds.
-pub(in crate::sandbox) fn clip(seconds: u32) -> Bytes {
+/// An MP4 of so many milliseconds.
+pub(super) fn clip(millis: u32) -> Bytes {
     let ftyp = boxed(*b"ftyp", &[b"isom", &512_u32.to_be_bytes()[..], b"isomiso2mp41"].concat());
-    let moov = boxed(*b"moov", &boxed(*b"mvhd", &header(seconds)));
+    let moov = boxed(*b"moov", &boxed(*b"mvhd", &header(millis)));
     [ftyp, moov, boxed(*b"mdat", &[])].concat().into()
 }
 
 /// `mvhd`, version 0.
-fn header(seconds: u32) -> Vec<u8> {
+fn header(millis: u32) -> Vec<u8> {
     let identity: [u32; 9] = [0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000];
     let rate_and_volume: [u32; 4] = [0x1_0000, 0x0100_0000, 0, 0];
     // Version and flags, both dates, the time scale, the length.
-    let start = [0, 0, 0, TIMESCALE, seconds.saturating_mul(TIMESCALE)];
+    let start = [0, 0, 0, TIMESCALE, millis];
     // Six obsolete fields, then the id of the next track.
     let end = [0, 0, 0, 0, 0, 0, 1];
     start.iter().chain(&rate_and_volume).chain(&identity).chain(&end).flat_map(|word| word.to_be_bytes()).collect()
@@ -32,7 +32,7 @@ fn boxed(name: [u8; 4], content: &[u8]) -> Vec<u8> {
 mod tests {
     #[test]
     fn is_as_long_as_it_says() {
-        let file = super::clip(5);
+        let file = super::clip(5_000);
         assert_eq!(&file[4..12], b"ftypisom");
         let at = file.windows(4).position(|four| four == b"mvhd").unwrap();
         assert_eq!(&file[at - 4..at], 108_u32.to_be_bytes(), "the size of every mvhd of version 0");
