@@ -41,7 +41,7 @@ pub struct Timing {
     pub total_ms: u64,
 }
 
-/// A successful request, before its row is closed with [`Ledger::close`].
+/// A successful request, before its row is closed with `Ledger::close`.
 #[derive(Debug)]
 pub struct Answer {
     /// The pictures.
