@@ -17,6 +17,7 @@ mod replicate;
 mod runware;
 mod shapes;
 mod stability;
+mod together;
 mod vertex;
 mod xai;
 
@@ -117,6 +118,7 @@ pub static ADAPTERS: &[&dyn Adapter] = &[
     &replicate::Replicate,
     &runware::Runware,
     &stability::Stability,
+    &together::Together,
     &vertex::Vertex,
     &xai::Xai,
 ];

@@ -30,6 +30,7 @@ mod shelf;
 mod simulator;
 mod stability;
 pub mod steering;
+mod together;
 mod vertex;
 mod world;
 mod xai;

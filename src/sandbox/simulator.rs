@@ -2,8 +2,8 @@
 
 use super::world::World;
 use super::{
-    alibaba, bfl, byteplus, fal, gemini, ideogram, minimax, openai, openrouter, recraft, replicate, runware, stability,
-    vertex, xai,
+    alibaba, bfl, byteplus, fal, gemini, ideogram, minimax, openai, openrouter, recraft, replicate, runware,
+    stability, together, vertex, xai,
 };
 use axum::Router;
 use std::sync::Arc;
@@ -31,6 +31,7 @@ pub const SIMULATORS: &[Simulator] = &[
     Simulator { id: replicate::ID, router: replicate::router },
     Simulator { id: runware::ID, router: runware::router },
     Simulator { id: stability::ID, router: stability::router },
+    Simulator { id: together::ID, router: together::router },
     Simulator { id: vertex::ID, router: vertex::router },
     Simulator { id: xai::ID, router: xai::router },
 ];
