@@ -4,6 +4,7 @@ mod alibaba;
 mod bfl;
 mod byteplus;
 mod fal;
+mod fireworks;
 mod gemini;
 mod google;
 mod ideogram;
@@ -107,6 +108,7 @@ pub static ADAPTERS: &[&dyn Adapter] = &[
     &bfl::Bfl,
     &byteplus::BytePlus,
     &fal::Fal,
+    &fireworks::Fireworks,
     &gemini::Gemini,
     &ideogram::Ideogram,
     &minimax::MiniMax,

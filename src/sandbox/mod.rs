@@ -13,6 +13,7 @@ mod byteplus;
 mod control;
 mod easel;
 mod fal;
+mod fireworks;
 mod form;
 mod gemini;
 mod identity;

@@ -2,7 +2,7 @@
 
 use super::world::World;
 use super::{
-    alibaba, bfl, byteplus, fal, gemini, ideogram, minimax, openai, openrouter, recraft, replicate, runware,
+    alibaba, bfl, byteplus, fal, fireworks, gemini, ideogram, minimax, openai, openrouter, recraft, replicate, runware,
     stability, together, vertex, xai,
 };
 use axum::Router;
@@ -22,6 +22,7 @@ pub const SIMULATORS: &[Simulator] = &[
     Simulator { id: bfl::ID, router: bfl::router },
     Simulator { id: byteplus::ID, router: byteplus::router },
     Simulator { id: fal::ID, router: fal::router },
+    Simulator { id: fireworks::ID, router: fireworks::router },
     Simulator { id: gemini::ID, router: gemini::router },
     Simulator { id: ideogram::ID, router: ideogram::router },
     Simulator { id: minimax::ID, router: minimax::router },
