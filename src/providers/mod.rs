@@ -4,6 +4,7 @@ mod alibaba;
 mod bfl;
 mod byteplus;
 mod fal;
+mod fireworks;
 mod gemini;
 mod google;
 mod ideogram;
@@ -17,6 +18,7 @@ mod replicate;
 mod runware;
 mod shapes;
 mod stability;
+mod together;
 mod vertex;
 mod xai;
 
@@ -106,6 +108,7 @@ pub static ADAPTERS: &[&dyn Adapter] = &[
     &bfl::Bfl,
     &byteplus::BytePlus,
     &fal::Fal,
+    &fireworks::Fireworks,
     &gemini::Gemini,
     &ideogram::Ideogram,
     &minimax::MiniMax,
@@ -117,6 +120,7 @@ pub static ADAPTERS: &[&dyn Adapter] = &[
     &replicate::Replicate,
     &runware::Runware,
     &stability::Stability,
+    &together::Together,
     &vertex::Vertex,
     &xai::Xai,
 ];

@@ -2,8 +2,8 @@
 
 use super::world::World;
 use super::{
-    alibaba, bfl, byteplus, fal, gemini, ideogram, minimax, openai, openrouter, recraft, replicate, runware, stability,
-    vertex, xai,
+    alibaba, bfl, byteplus, fal, fireworks, gemini, ideogram, minimax, openai, openrouter, recraft, replicate, runware,
+    stability, together, vertex, xai,
 };
 use axum::Router;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ pub const SIMULATORS: &[Simulator] = &[
     Simulator { id: bfl::ID, router: bfl::router },
     Simulator { id: byteplus::ID, router: byteplus::router },
     Simulator { id: fal::ID, router: fal::router },
+    Simulator { id: fireworks::ID, router: fireworks::router },
     Simulator { id: gemini::ID, router: gemini::router },
     Simulator { id: ideogram::ID, router: ideogram::router },
     Simulator { id: minimax::ID, router: minimax::router },
@@ -31,6 +32,7 @@ pub const SIMULATORS: &[Simulator] = &[
     Simulator { id: replicate::ID, router: replicate::router },
     Simulator { id: runware::ID, router: runware::router },
     Simulator { id: stability::ID, router: stability::router },
+    Simulator { id: together::ID, router: together::router },
     Simulator { id: vertex::ID, router: vertex::router },
     Simulator { id: xai::ID, router: xai::router },
 ];
