@@ -9,12 +9,14 @@ use std::fmt::Write as _;
 pub fn page(catalog: &Catalog) -> Result<String, std::fmt::Error> {
     let mut text = String::from(
         "# Models, routes and providers\n\nWritten by `lumenfall reference` from the registry and `config/catalog/`; do not edit.\n\n## Providers\n\n\
-         | id | name | credential | routes | documentation |\n|---|---|---|---|---|\n",
+         | id | name | credential | routes | what it calls otherwise, or lacks, on every route | documentation |\n\
+         |---|---|---|---|---|---|\n",
     );
     for card in ADAPTERS.iter().map(|adapter| adapter.card()) {
         let routes = catalog.routes_of(card.id).count();
         let key = if card.key_env.is_empty() { "none" } else { card.key_env };
-        writeln!(text, "| `{}` | {} | `{key}` | {routes} | {} |", card.id, card.name, card.docs)?;
+        let otherwise = names(catalog, card.id);
+        writeln!(text, "| `{}` | {} | `{key}` | {routes} | {otherwise} | {} |", card.id, card.name, card.docs)?;
     }
     writeln!(
         text,
@@ -24,7 +26,7 @@ pub fn page(catalog: &Catalog) -> Result<String, std::fmt::Error> {
     )?;
     writeln!(
         text,
-        "| model | status | route | modes | sizes | formats | n | inputs | price |\n|---|---|---|---|---|---|---|---|---|"
+        "| model | status | route | modes | sizes | formats | n | inputs | prompt | price |\n|---|---|---|---|---|---|---|---|---|---|"
     )?;
     for model in catalog.models() {
         let status = format!("{:?}", model.status).to_lowercase();
@@ -32,13 +34,27 @@ pub fn page(catalog: &Catalog) -> Result<String, std::fmt::Error> {
         let routes = catalog.routes(model);
         if routes.is_empty() {
             let instead = model.successor.as_deref().map(|name| format!("use `{name}`")).unwrap_or_default();
-            writeln!(text, "| `{}` | {status} | {instead} | | | | | | |", model.id)?;
+            writeln!(text, "| `{}` | {status} | {instead} | | | | | | | |", model.id)?;
         }
         for route in routes {
             writeln!(text, "| `{}` | {status} | {} |", model.id, cells(route))?;
         }
     }
     Ok(text)
+}
+
+/// Parameters that every route of a provider renames (`n` → `num_images`) or does not have.
+fn names(catalog: &Catalog, provider: &str) -> String {
+    let mut routes = catalog.routes_of(provider);
+    let Some(first) = routes.next() else { return String::new() };
+    let mut shared = first.fields.clone();
+    for route in routes {
+        shared.retain(|name, own| route.fields.get(name) == Some(own));
+    }
+    let renamed = shared.iter().filter(|(name, own)| !own.is_empty() && own != name);
+    let renamed = renamed.map(|(name, own)| format!("`{name}` → `{own}`"));
+    let missing = shared.iter().filter(|(_, own)| own.is_empty()).map(|(name, _)| format!("no `{name}`"));
+    renamed.chain(missing).collect::<Vec<_>>().join(", ")
 }
 
 fn cells(route: &Route) -> String {
@@ -56,5 +72,11 @@ fn cells(route: &Route) -> String {
     };
     let formats = if formats.is_empty() { "its own".to_owned() } else { formats.join(", ") };
     let name = route.executed_model();
-    format!("`{name}` | {} | {} | {formats} | {} | {inputs} | {price}", modes.join(", "), route.size, route.max_n)
+    let prompt = route.max_prompt.map_or(String::new(), |most| format!("≤ {most}"));
+    format!(
+        "`{name}` | {} | {} | {formats} | {} | {inputs} | {prompt} | {price}",
+        modes.join(", "),
+        route.size,
+        route.max_n
+    )
 }
