@@ -1,11 +1,12 @@
 //! Together AI's image generations, after its reference, its pages on images and answers that its users recorded, as read
 //! in 2026-11 (`providers-2.md` 5.2).
 //!
-//! Simulated: bearer keys, `POST /images/generations` with links or base64, what each model takes (sides, seeds, steps,
-//! pictures to work from) and the words in which it refuses the rest, both refusals: Together's checker (422, switched
-//! off by `disable_safety_checker`) and the makers' own moderation, which only FLUX.2 \[dev] has not. A Kontext picture has
-//! the shape of the one given, at about a megapixel. Not simulated: LoRAs, real rate limits, videos, the list of models.
-//! The words of the 422 are not published, so those here are made up.
+//! Simulated: bearer keys, `POST /images/generations` with and without `/v1` (its Python SDK's base address ends before
+//! it), links or base64, what each model takes (sides, seeds, steps, pictures to work from) and the words in which it
+//! refuses the rest, both refusals: Together's checker (422, switched off by `disable_safety_checker`) and the makers' own
+//! moderation, which only FLUX.2 \[dev] has not. A Kontext picture has the shape of the one given, at about a megapixel.
+//! Not simulated: LoRAs, real rate limits, videos, the list of models. The words of the 422 are not published, so those
+//! here are made up.
 
 mod error;
 mod request;
@@ -40,8 +41,10 @@ struct Cloud {
 }
 
 pub(super) fn router(world: Arc<World>) -> Router {
+    let api = Router::new().route("/images/generations", post(generate));
     Router::new()
-        .route("/images/generations", post(generate))
+        .merge(api.clone())
+        .nest("/v1", api)
         .route("/shrt/{name}", get(file))
         .fallback(async || Refusal::of_status(404).into_response())
         .with_state(Arc::new(Cloud { world, files: Shelf::default() }))

@@ -29,7 +29,7 @@ async fn send(router: &Router, method: &str, path: &str, key: &str, body: String
 async fn generate(router: &Router, key: &str, extra: &Value) -> (u16, Value) {
     let mut body = json!({"model": PRO, "prompt": "a fox"});
     body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-    let (status, answer) = send(router, "POST", "/together/images/generations", key, body.to_string()).await;
+    let (status, answer) = send(router, "POST", "/together/v1/images/generations", key, body.to_string()).await;
     (status, serde_json::from_slice(&answer).unwrap_or_default())
 }
 
