@@ -5,6 +5,7 @@
 //! A job is asked after by POST, with the id in the body, at an address that no answer names. A filtered picture is a 200
 //! whose `finishReason` says so, a refused job a 200 with a status of its own. A suspended account is a 412. Nothing is
 //! said of the bill.
+//! Its own Python client was not tried against the simulator.
 
 use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};

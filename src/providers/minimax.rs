@@ -4,6 +4,7 @@
 //! Every failure is HTTP 200 with a `base_resp.status_code` other than 0, and numbers may come as texts. The catalog's
 //! edits are drawn after one person: `subject_reference` of the kind `character`. Videos are not here: their files lie on
 //! hosts that the documentation does not name.
+//! We know of no official client that takes another address.
 
 use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
