@@ -234,7 +234,8 @@ fn settle_format(
     (asked.or(route.default_format), debts)
 }
 
-/// Everything else goes to the provider as it is, under its own names.
+/// Everything else goes to the provider as it is, under its own names. A value that it calls otherwise is told, since the
+/// nearest word is not always the same thing (`high` where there is only `medium`).
 fn pass_through(job: &ImageJob, route: &Route, input: &mut Map<String, Value>, adjustments: &mut Vec<Adjustment>) {
     for (name, value) in &job.extra {
         if !put(input, route, name, value.clone()) {
@@ -244,7 +245,15 @@ fn pass_through(job: &ImageJob, route: &Route, input: &mut Map<String, Value>, a
                 used: Value::Null,
                 reason: format!("{} has no such parameter", route.executed_model()),
             });
+            continue;
         }
+        let sent = route.field(name).and_then(|field| input.get(field)).filter(|sent| *sent != value);
+        adjustments.extend(sent.map(|sent| Adjustment {
+            param: name.clone(),
+            requested: value.clone(),
+            used: sent.clone(),
+            reason: "what this route calls it, or has nearest to it".to_owned(),
+        }));
     }
 }
 
@@ -297,8 +306,8 @@ mod tests {
                 "quality": "high"})
         );
         assert_eq!(fit.debts, Debts { format: Some(Format::Webp), quality: None, recompress: false });
-        assert_eq!(fit.adjustments.len(), 1);
-        assert_eq!(fit.adjustments[0].param, "style");
+        let told: Vec<(&str, &Value)> = fit.adjustments.iter().map(|told| (told.param.as_str(), &told.used)).collect();
+        assert_eq!(told, [("quality", &json!("high")), ("style", &Value::Null)]);
     }
 
     #[test]
