@@ -47,8 +47,8 @@ pub(super) async fn generate(
     let mut asker = asker(&caller, &arrival, uri.path(), &headers, api.origin(&headers));
     asker.request_bytes = body.bytes;
     let model = model_said(&body.fields);
-    let read = read_generation(body.fields);
-    answer(api, &caller, asker, options.dry(), &model, read).await
+    let read = read_generation(body.fields).and_then(|read| permit(&api, &caller, read));
+    answer(api, asker, options.dry(), &model, read).await
 }
 
 /// Changes pictures: a form or a JSON object, with every input picture verified before anything is bought.
@@ -74,15 +74,22 @@ pub(super) async fn edit(
         (body.fields, given)
     };
     let model = model_said(&fields);
-    let read = match read_edit(fields) {
+    // A key that may not use the model makes us fetch nothing.
+    let read = match read_edit(fields).and_then(|read| permit(&api, &caller, read)) {
         Ok(read) => with_inputs(&api, given, read).await,
         Err(error) => Err(error),
     };
-    answer(api, &caller, asker, options.dry(), &model, read).await
+    answer(api, asker, options.dry(), &model, read).await
 }
 
 /// A job and the grouping id that came with it.
 type Read = (ImageJob, Option<String>);
+
+/// Refuses a job whose model the key may not use.
+fn permit(api: &Api, caller: &Caller, (job, session): Read) -> Result<Read, Error> {
+    let canonical = api.0.gateway.catalog.find(&job.model).ok().map(|named| named.model.id.clone());
+    caller.require_model(&job.model, canonical.as_deref()).map(|()| (job, session))
+}
 
 async fn with_inputs(api: &Api, given: Given, (job, session): Read) -> Result<Read, Error> {
     let (images, mask) = given.obtain(&api.0.gateway).await?;
@@ -98,17 +105,12 @@ fn model_said(fields: &Map<String, Value>) -> String {
 
 async fn answer(
     api: Api,
-    caller: &Caller,
     mut asker: Asker,
     dry: bool,
     model: &str,
     read: Result<Read, Error>,
 ) -> Result<Response, Error> {
     let gateway = &api.0.gateway;
-    let read = read.and_then(|(job, session)| {
-        let canonical = gateway.catalog.find(&job.model).ok().map(|named| named.model.id.clone());
-        caller.require_model(&job.model, canonical.as_deref()).map(|()| (job, session))
-    });
     if dry {
         let (job, _) = read?;
         return Ok(axum::Json(estimate(&gateway.estimate(&job)?)).into_response());
