@@ -56,9 +56,9 @@ pub enum ResponseForm {
     B64Json,
 }
 
-/// A legal request for pictures: every value is in range. Only on the way here is a 400 born.
+/// A legal request for pictures or a video: every value is in range. Only on the way here is a 400 born.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ImageJob {
+pub struct Job {
     /// The model as the caller wrote it: a name, an alias, or `provider/model`.
     pub model: String,
     /// What the call does.
@@ -77,7 +77,11 @@ pub struct ImageJob {
     pub compression: Option<u8>,
     /// The caller's end user, for the log.
     pub user: Option<String>,
-    /// Pictures to work from.
+    /// How long a video should be, in seconds; the route's own length when unsaid.
+    pub seconds: Option<u32>,
+    /// Whether a video should have sound; the route's own habit when unsaid.
+    pub audio: Option<bool>,
+    /// Pictures (or, for video-to-video, the video) to work from.
     pub images: Vec<Input>,
     /// Where to edit: transparent pixels are to be changed (OpenAI's convention).
     pub mask: Option<Input>,

@@ -13,7 +13,7 @@
 //! | [`job`], [`media`], [`fault`], [`error`] | nouns of the domain; pictures; what goes wrong |
 //! | [`base`], [`telemetry`] | time, ids, money, secrets; the program's log |
 //!
-//! A request becomes, in this order: `JsonObject` → [`job::ImageJob`] → [`pipeline::Plan`] → [`job::Brief`] →
+//! A request becomes, in this order: `JsonObject` → [`job::Job`] → [`pipeline::Plan`] → [`job::Brief`] →
 //! [`outbound::Call`] / [`outbound::Reply`] / [`providers::Turn`] → [`job::Output`] → [`pipeline::Finished`] →
 //! [`pipeline::Delivery`] → bytes, and one [`store::Record`]. `ARCHITECTURE.md` walks it with file names.
 

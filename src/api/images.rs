@@ -8,7 +8,7 @@ use super::inputs::Given;
 use super::layers::Arrival;
 use super::wire::images::{ImagesBody, estimate, read_edit, read_generation};
 use crate::error::Error;
-use crate::job::ImageJob;
+use crate::job::Job;
 use crate::pipeline::{Answer, Asker};
 use axum::body::Body;
 use axum::extract::{Extension, FromRequest, OriginalUri, Query, Request, State};
@@ -83,7 +83,7 @@ pub(super) async fn edit(
 }
 
 /// A job and the grouping id that came with it.
-type Read = (ImageJob, Option<String>);
+type Read = (Job, Option<String>);
 
 /// Refuses a job whose model the key may not use.
 fn permit(api: &Api, caller: &Caller, (job, session): Read) -> Result<Read, Error> {
@@ -96,7 +96,7 @@ async fn with_inputs(api: &Api, given: Given, (job, session): Read) -> Result<Re
     if images.is_empty() {
         return Err(Error::invalid("image", "'image' is required: a file, a link, a data URI or base64."));
     }
-    Ok((ImageJob { images, mask, ..job }, session))
+    Ok((Job { images, mask, ..job }, session))
 }
 
 fn model_said(fields: &Map<String, Value>) -> String {
@@ -128,7 +128,7 @@ async fn answer(
     task.await.map_err(Error::internal)?
 }
 
-async fn serve(api: Api, job: ImageJob, asker: Asker) -> Result<Response, Error> {
+async fn serve(api: Api, job: Job, asker: Asker) -> Result<Response, Error> {
     let gateway = &api.0.gateway;
     let (id, created) = (asker.request_id.clone(), asker.created_at.seconds());
     let answer = gateway.image(&job, asker).await?;

@@ -95,7 +95,7 @@ async fn obtain(gateway: &Gateway, name: String, part: Part) -> Result<Input, Er
     let bytes = match part {
         Part::File(bytes) => bytes,
         Part::Text(text) if text.starts_with("https://") || text.starts_with("http://") => {
-            let fetched = gateway.callers.download_public(&text, Instant::now() + FETCH).await;
+            let fetched = gateway.callers.download(&text, Instant::now() + FETCH).await;
             fetched.map_err(|fault| {
                 Error::invalid(&name, format!("The picture at '{name}' could not be fetched: {fault}."))
             })?

@@ -8,8 +8,8 @@ pub mod size_rule;
 
 pub use load::{Problem, load};
 pub use model::{Lifecycle, Modality, Model};
-pub use price::{Charge, Component, Made, Price};
-pub use route::{InputForm, InputShape, Inputs, Route};
+pub use price::{Charge, Component, Made, Price, Rounding};
+pub use route::{InputForm, InputShape, Inputs, LengthForm, Route, Video};
 pub use size_rule::{SizeChoice, SizeRule};
 
 use crate::base::nearest::nearest;

@@ -59,6 +59,21 @@ pub struct PriceLine {
     /// The line counts only the units of each picture up to so many.
     #[serde(default)]
     pub up_to: Option<u32>,
+    /// Pixels of a megapixel: 1,048,576 unless the provider counts a million.
+    #[serde(default = "binary_megapixel")]
+    pub megapixel: u32,
+    /// How a picture's megapixels are rounded.
+    #[serde(default)]
+    pub round: Rounding,
+    /// The line holds only for pictures of at least so many pixels.
+    #[serde(default)]
+    pub min_area: u64,
+    /// The line holds only for pictures of at most so many pixels.
+    #[serde(default)]
+    pub max_area: Option<u64>,
+    /// A parameter that multiplies the count, such as the number of steps.
+    #[serde(default)]
+    pub times: Option<String>,
     /// The line counts cached tokens instead of fresh ones.
     #[serde(default)]
     pub cached: bool,
@@ -74,6 +89,23 @@ fn output() -> Flow {
 
 fn single() -> u32 {
     1
+}
+
+fn binary_megapixel() -> u32 {
+    1_048_576
+}
+
+/// How megapixels are rounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rounding {
+    /// Started ones count whole.
+    #[default]
+    Up,
+    /// To the nearest whole one, at least one.
+    Nearest,
+    /// Not at all.
+    Exact,
 }
 
 /// How many tokens a picture will cost, for estimates of token-billed models.

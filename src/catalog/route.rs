@@ -42,6 +42,9 @@ pub struct Route {
     /// What pictures it takes.
     #[serde(default)]
     pub inputs: Option<Inputs>,
+    /// How its videos are asked for; every video route has it.
+    #[serde(default)]
+    pub video: Option<Video>,
     /// Longest prompt, in characters.
     #[serde(default)]
     pub max_prompt: Option<usize>,
@@ -101,6 +104,74 @@ pub struct Inputs {
     /// Whether white is what the mask changes; transparent pixels are, when false.
     #[serde(default)]
     pub white_mask: bool,
+    /// The parameter of a video's last frame: then a second picture is that frame.
+    #[serde(default)]
+    pub last: Option<String>,
+    /// The parameter of a source video, for video-to-video.
+    #[serde(default)]
+    pub video: Option<String>,
+}
+
+/// How a route's videos are asked for: `video = { seconds = [5, 10], default = 5, audio = "generate_audio" }`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Video {
+    /// The lengths that can be asked for, in seconds, ascending. Empty: it has no choice.
+    #[serde(default)]
+    pub seconds: Vec<u32>,
+    /// The length when none is asked for, in seconds.
+    pub default: u32,
+    /// The parameter of the length.
+    #[serde(default = "duration")]
+    pub field: String,
+    /// How a length is spelled in it.
+    #[serde(default)]
+    pub form: LengthForm,
+    /// Frames a second; [`LengthForm::Frames`] needs it.
+    #[serde(default)]
+    pub fps: Option<u32>,
+    /// The boolean parameter that switches sound.
+    #[serde(default)]
+    pub audio: Option<String>,
+    /// Whether there is sound when nothing is said.
+    #[serde(default)]
+    pub sound: bool,
+}
+
+fn duration() -> String {
+    "duration".to_owned()
+}
+
+/// How a video's length is spelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LengthForm {
+    /// `5`
+    #[default]
+    Number,
+    /// `"5"`
+    Text,
+    /// `"5s"`
+    Suffixed,
+    /// Frames: seconds times `fps`, and one.
+    Frames,
+}
+
+impl Video {
+    /// The allowed length nearest to the one asked for; the shorter of two.
+    pub fn nearest(&self, seconds: u32) -> u32 {
+        self.seconds.iter().copied().min_by_key(|one| one.abs_diff(seconds)).unwrap_or(self.default)
+    }
+
+    /// A length as the provider wants it.
+    pub fn spell(&self, seconds: u32) -> Value {
+        match self.form {
+            LengthForm::Number => Value::from(seconds),
+            LengthForm::Text => Value::from(seconds.to_string()),
+            LengthForm::Suffixed => Value::from(format!("{seconds}s")),
+            LengthForm::Frames => Value::from(seconds * self.fps.unwrap_or(1) + 1),
+        }
+    }
 }
 
 /// How an input picture is written.

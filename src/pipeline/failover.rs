@@ -10,7 +10,7 @@ use super::trail::{Attempt, AttemptError};
 use super::upstream::{Upstream, Upstreams, Wire};
 use crate::catalog::{Charge, Made};
 use crate::fault::{Accepted, Fault, FaultKind, Policy, Verdict};
-use crate::job::{Brief, ImageJob, Output, Usage};
+use crate::job::{Brief, Job, Output, Usage};
 use crate::media::Size;
 use futures::future::join_all;
 use std::time::Duration;
@@ -54,14 +54,14 @@ struct Tried {
 /// One request's frame: its job and its times.
 #[derive(Clone, Copy)]
 struct Frame<'a> {
-    job: &'a ImageJob,
+    job: &'a Job,
     arrived: Instant,
     deadline: Instant,
 }
 
 impl Runner {
     /// Runs a plan to its end. `arrived` is when the request came, `deadline` bounds everything.
-    pub async fn run(&self, plan: &Plan, job: &ImageJob, arrived: Instant, deadline: Instant) -> Outcome {
+    pub async fn run(&self, plan: &Plan, job: &Job, arrived: Instant, deadline: Instant) -> Outcome {
         let frame = Frame { job, arrived, deadline };
         let mut outcome = Outcome::default();
         for (position, candidate) in plan.candidates.iter().enumerate() {
@@ -155,10 +155,8 @@ impl Runner {
             Ok(driven) => {
                 let debts = &candidate.fit.debts;
                 let count = driven.outputs.len();
-                let finishing = driven
-                    .outputs
-                    .into_iter()
-                    .map(|output| self.finisher.finish(output, debts, &upstream.destination, frame.deadline));
+                let finishing =
+                    driven.outputs.into_iter().map(|output| self.finisher.finish(output, debts, frame.deadline));
                 let finished = join_all(finishing).await;
                 let charge = bill_outputs(candidate, &brief, &finished, driven.usage);
                 (gather(finished, count), charge)
@@ -263,7 +261,7 @@ fn bill_outputs(
 }
 
 /// What a failed call costs: nothing when it was not taken, the estimate when it was, and nobody knows in between.
-fn bill_fault(candidate: &Candidate, job: &ImageJob, n: u32, fault: &Fault) -> (Charge, Option<crate::base::Usd>) {
+fn bill_fault(candidate: &Candidate, job: &Job, n: u32, fault: &Fault) -> (Charge, Option<crate::base::Usd>) {
     let nothing = Charge { amount: None, source: "", note: None, components: Vec::new() };
     match fault.accepted {
         Accepted::No => (nothing, None),

@@ -8,7 +8,7 @@ use crate::media::inspect::{Facts, Flaw, Limits, inspect_base64};
 use crate::media::picture::Picture;
 use crate::media::transcode::{Recipe, transcode};
 use crate::media::workers::Workers;
-use crate::outbound::{Client, Destination};
+use crate::outbound::Client;
 use bytes::Bytes;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -48,13 +48,7 @@ pub enum Body {
 
 impl Finisher {
     /// Finishes one output. Everything wrong with it is the provider's fault and moves on to the next route.
-    pub async fn finish(
-        &self,
-        output: Output,
-        debts: &Debts,
-        from: &Destination,
-        deadline: Instant,
-    ) -> Result<Finished, Fault> {
+    pub async fn finish(&self, output: Output, debts: &Debts, deadline: Instant) -> Result<Finished, Fault> {
         let revised_prompt = output.revised_prompt;
         let (body, facts) = match output.source {
             Source::Base64(text) => {
@@ -64,7 +58,7 @@ impl Finisher {
             Source::Bytes(bytes) => self.verify(bytes)?,
             Source::Link(link) => match link.strip_prefix("data:") {
                 Some(data) => self.verify(decode_data_uri(data)?)?,
-                None => self.verify(self.download(&link, from, deadline).await?)?,
+                None => self.verify(self.download(&link, deadline).await?)?,
             },
         };
         let wanted = debts.format.unwrap_or(facts.format);
@@ -87,11 +81,11 @@ impl Finisher {
     }
 
     /// Reading buys nothing: a link that fails is tried again, a few times.
-    async fn download(&self, link: &str, from: &Destination, deadline: Instant) -> Result<Bytes, Fault> {
+    async fn download(&self, link: &str, deadline: Instant) -> Result<Bytes, Fault> {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.client.download(link, from, deadline).await {
+            match self.client.download(link, deadline).await {
                 Err(fault) if fault.kind == FaultKind::Unavailable && tries < 4 && Instant::now() < deadline => {
                     sleep(Duration::from_millis(150) * tries).await;
                 }

@@ -3,7 +3,7 @@
 
 use crate::base::id;
 use crate::catalog::{InputForm, InputShape, Route, SizeChoice};
-use crate::job::{Brief, ImageJob, Input};
+use crate::job::{Brief, Input, Job};
 use crate::media::{Format, Size};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -52,6 +52,8 @@ pub struct Fit {
     pub adjustments: Vec<Adjustment>,
     /// The pixels to expect, for the estimate.
     pub expect: Size,
+    /// The length of the video to expect, in seconds; 0 for pictures.
+    pub seconds: u32,
     /// The pixels that the provider was told to make.
     promised: Option<Size>,
 }
@@ -61,7 +63,7 @@ pub struct Fit {
 pub(super) struct Misfit(pub(super) String);
 
 /// Cuts a job to a route.
-pub(super) fn fit(job: &ImageJob, route: &Route) -> Result<Fit, Misfit> {
+pub(super) fn fit(job: &Job, route: &Route) -> Result<Fit, Misfit> {
     if !route.modes.contains(&job.mode) {
         return Err(Misfit(format!("it does not support {}", job.mode)));
     }
@@ -84,12 +86,13 @@ pub(super) fn fit(job: &ImageJob, route: &Route) -> Result<Fit, Misfit> {
     let promised = size.promised;
     input.extend(size.params);
     let (format, debts) = settle_format(job, route, &mut input, &mut adjustments);
+    let seconds = settle_length(job, route, &mut input, &mut adjustments);
     pass_through(job, route, &mut input, &mut adjustments);
-    Ok(Fit { input, format, debts, adjustments, expect, promised })
+    Ok(Fit { input, format, debts, adjustments, expect, seconds, promised })
 }
 
 /// The brief for all of a job's pictures in one call of a route: what an adapter is handed. An error says why not.
-pub fn brief_for(job: &ImageJob, route: &Route) -> Result<Brief, String> {
+pub fn brief_for(job: &Job, route: &Route) -> Result<Brief, String> {
     fit(job, route).map(|fit| fit.brief(job, route, job.n)).map_err(|misfit| misfit.0)
 }
 
@@ -106,7 +109,7 @@ impl Fit {
     }
 
     /// The brief for one call that makes `n` pictures.
-    pub fn brief(&self, job: &ImageJob, route: &Route, n: u32) -> Brief {
+    pub fn brief(&self, job: &Job, route: &Route, n: u32) -> Brief {
         let mut input = self.input.clone();
         if route.max_n > 1 {
             put(&mut input, route, "n", json!(n));
@@ -127,8 +130,8 @@ impl Fit {
 }
 
 /// All pictures or none: a route that cannot take every one is not for this job.
-fn check_inputs(job: &ImageJob, route: &Route) -> Result<(), Misfit> {
-    let most = route.inputs.as_ref().map_or(0, |inputs| inputs.max);
+fn check_inputs(job: &Job, route: &Route) -> Result<(), Misfit> {
+    let most = route.inputs.as_ref().map_or(0, |inputs| inputs.max + usize::from(inputs.last.is_some()));
     match job.images.len() {
         given if given > most && most == 1 => Err(Misfit("it does not support multiple input images".to_owned())),
         given if given > most => Err(Misfit(format!("it takes at most {most} input images, not {given}"))),
@@ -140,13 +143,20 @@ fn check_inputs(job: &ImageJob, route: &Route) -> Result<(), Misfit> {
 }
 
 /// Writes input pictures where the catalog says; adapters place the others themselves.
-fn put_inputs(input: &mut Map<String, Value>, job: &ImageJob, route: &Route) {
+fn put_inputs(input: &mut Map<String, Value>, job: &Job, route: &Route) {
     let Some(inputs) = route.inputs.as_ref().filter(|inputs| inputs.form != InputForm::Parts) else { return };
     let write = |image: &Input| match inputs.form {
         InputForm::Base64 => json!(image.base64()),
         _ => json!(image.data_uri()),
     };
-    let mut images = job.images.iter().map(write);
+    let (given, last) = match &inputs.last {
+        Some(field) if job.images.len() > inputs.max => (&job.images[..inputs.max], job.images.last().zip(Some(field))),
+        _ => (&job.images[..], None),
+    };
+    if let Some((image, field)) = last {
+        input.insert(field.clone(), write(image));
+    }
+    let mut images = given.iter().map(write);
     match inputs.shape {
         InputShape::List if job.images.is_empty() => {}
         InputShape::List => drop(input.insert(inputs.field.clone(), images.collect())),
@@ -172,7 +182,7 @@ fn put(input: &mut Map<String, Value>, route: &Route, name: &str, value: Value) 
     true
 }
 
-fn size_adjustment(job: &ImageJob, size: &SizeChoice) -> Adjustment {
+fn size_adjustment(job: &Job, size: &SizeChoice) -> Adjustment {
     Adjustment {
         param: "size".to_owned(),
         requested: json!(job.size.to_string()),
@@ -186,7 +196,7 @@ fn size_adjustment(job: &ImageJob, size: &SizeChoice) -> Adjustment {
 
 /// Chooses what to ask for and what to make ourselves. Native first: the bytes then stay untouched, provenance and all.
 fn settle_format(
-    job: &ImageJob,
+    job: &Job,
     route: &Route,
     input: &mut Map<String, Value>,
     adjustments: &mut Vec<Adjustment>,
@@ -234,9 +244,37 @@ fn settle_format(
     (asked.or(route.default_format), debts)
 }
 
+/// Asks for the nearest length that the route makes, and for sound or silence. Returns the length to expect.
+fn settle_length(job: &Job, route: &Route, input: &mut Map<String, Value>, told: &mut Vec<Adjustment>) -> u32 {
+    let Some(video) = &route.video else { return 0 };
+    let seconds = job.seconds.map_or(video.default, |seconds| video.nearest(seconds));
+    if let Some(asked) = job.seconds.filter(|asked| *asked != seconds) {
+        told.push(Adjustment {
+            param: "seconds".to_owned(),
+            requested: json!(asked),
+            used: json!(seconds),
+            reason: "the nearest length that this route makes".to_owned(),
+        });
+    }
+    if !video.seconds.is_empty() {
+        input.insert(video.field.clone(), video.spell(seconds));
+    }
+    match (job.audio, &video.audio) {
+        (Some(audio), Some(field)) => drop(input.insert(field.clone(), json!(audio))),
+        (Some(audio), None) if audio != video.sound => told.push(Adjustment {
+            param: "generate_audio".to_owned(),
+            requested: json!(audio),
+            used: json!(video.sound),
+            reason: "this route has no switch for sound".to_owned(),
+        }),
+        _ => {}
+    }
+    seconds
+}
+
 /// Everything else goes to the provider as it is, under its own names. A value that it calls otherwise is told, since the
 /// nearest word is not always the same thing (`high` where there is only `medium`).
-fn pass_through(job: &ImageJob, route: &Route, input: &mut Map<String, Value>, adjustments: &mut Vec<Adjustment>) {
+fn pass_through(job: &Job, route: &Route, input: &mut Map<String, Value>, adjustments: &mut Vec<Adjustment>) {
     for (name, value) in &job.extra {
         if !put(input, route, name, value.clone()) {
             adjustments.push(Adjustment {
@@ -272,8 +310,8 @@ mod tests {
         Route::clone(route)
     }
 
-    fn job() -> ImageJob {
-        ImageJob {
+    fn job() -> Job {
+        Job {
             model: String::new(),
             mode: Mode::TextToImage,
             prompt: "a fox".into(),
@@ -283,6 +321,8 @@ mod tests {
             format: None,
             compression: None,
             user: None,
+            seconds: None,
+            audio: None,
             images: Vec::new(),
             mask: None,
             extra: Map::new(),
@@ -313,7 +353,7 @@ mod tests {
     #[test]
     fn fal_is_asked_for_png_when_we_owe_avif() {
         let route = route("fal", "fal-ai/flux-2-max");
-        let job = ImageJob { format: Some(Format::Avif), compression: Some(50), n: 3, ..job() };
+        let job = Job { format: Some(Format::Avif), compression: Some(50), n: 3, ..job() };
         let fit = fit(&job, &route).unwrap();
         assert_eq!(Value::Object(fit.brief(&job, &route, 1).input), json!({"prompt": "a fox", "output_format": "png"}));
         assert_eq!(fit.debts, Debts { format: Some(Format::Avif), quality: Some(50), recompress: true });
@@ -322,11 +362,11 @@ mod tests {
     #[test]
     fn quality_of_a_native_format_without_the_setting_is_ours() {
         let route = route("fal", "fal-ai/flux/schnell");
-        let job = ImageJob { format: Some(Format::Jpeg), compression: Some(30), ..job() };
+        let job = Job { format: Some(Format::Jpeg), compression: Some(30), ..job() };
         let fit = fit(&job, &route).unwrap();
         assert_eq!(fit.brief(&job, &route, 1).input["output_format"], "png");
         assert!(fit.debts.recompress);
-        let job = ImageJob { format: Some(Format::Png), compression: Some(30), ..job };
+        let job = Job { format: Some(Format::Png), compression: Some(30), ..job };
         let fit = super::fit(&job, &route).unwrap();
         assert_eq!((fit.debts.recompress, fit.adjustments.len()), (false, 1));
     }
@@ -334,9 +374,9 @@ mod tests {
     #[test]
     fn what_cannot_be_done_is_a_misfit() {
         let route = route("openai", "gpt-image-2");
-        let long = ImageJob { prompt: "x".repeat(32_001), ..job() };
+        let long = Job { prompt: "x".repeat(32_001), ..job() };
         assert!(fit(&long, &route).unwrap_err().0.contains("32000"));
-        let upscale = ImageJob { mode: Mode::Upscale, ..job() };
+        let upscale = Job { mode: Mode::Upscale, ..job() };
         assert!(fit(&upscale, &route).unwrap_err().0.contains("upscale"));
     }
 }

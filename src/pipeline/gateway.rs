@@ -11,7 +11,7 @@ use crate::base::Timestamp;
 use crate::catalog::Catalog;
 use crate::error::{Error, ErrorKind};
 use crate::fault::{Fault, FaultKind};
-use crate::job::{ImageJob, ResponseForm};
+use crate::job::{Job, ResponseForm};
 use crate::media::storage::Storage;
 use crate::media::{Format, Size};
 use crate::outbound::Client;
@@ -38,7 +38,7 @@ pub struct Gateway {
 
 impl Gateway {
     /// Plans without running: no row, no call, no cost.
-    pub fn estimate(&self, job: &ImageJob) -> Result<Estimate, Error> {
+    pub fn estimate(&self, job: &Job) -> Result<Estimate, Error> {
         let plan = self.plan(job)?;
         let first = plan.first();
         let charge = first.estimate(job, job.n);
@@ -46,7 +46,7 @@ impl Gateway {
     }
 
     /// Makes pictures. A failed request has closed its own row; a successful one hands it over.
-    pub async fn image(&self, job: &ImageJob, asker: Asker) -> Result<Answer, Error> {
+    pub async fn image(&self, job: &Job, asker: Asker) -> Result<Answer, Error> {
         let plan = match self.plan(job) {
             Ok(plan) => plan,
             Err(error) => return Err(self.ledger.reject(asker, &job.model, &error).await),
@@ -72,12 +72,12 @@ impl Gateway {
         }
     }
 
-    fn plan(&self, job: &ImageJob) -> Result<Plan, Error> {
+    fn plan(&self, job: &Job) -> Result<Plan, Error> {
         let today = Timestamp::now().rfc3339();
         plan::plan(job, &self.catalog, |provider| self.runner.upstreams.has(provider), &today[..10])
     }
 
-    async fn deliver(&self, job: &ImageJob, outcome: &Outcome, origin: &str) -> Result<Vec<Delivery>, Error> {
+    async fn deliver(&self, job: &Job, outcome: &Outcome, origin: &str) -> Result<Vec<Delivery>, Error> {
         let mut deliveries = Vec::with_capacity(outcome.pictures.len());
         for picture in &outcome.pictures {
             let handle = match job.form {

@@ -5,7 +5,7 @@ use super::trail::{Attempt, Bill};
 use super::{Answer, Timing};
 use crate::base::{Timestamp, Usd};
 use crate::error::{Error, ErrorKind};
-use crate::job::ImageJob;
+use crate::job::Job;
 use crate::store::{Record, Status, Store};
 use serde_json::json;
 use tokio::time::Instant;
@@ -59,7 +59,7 @@ impl Ledger {
         &self,
         asker: &Asker,
         plan: &Plan,
-        job: &ImageJob,
+        job: &Job,
         estimate: Option<Usd>,
     ) -> Result<OpenRecord, Error> {
         let record = Record {

@@ -3,7 +3,7 @@
 use super::fit::{Fit, fit};
 use crate::catalog::{Catalog, Charge, Lifecycle, Made, Model, Route};
 use crate::error::{Error, ErrorKind};
-use crate::job::ImageJob;
+use crate::job::Job;
 use std::sync::Arc;
 
 /// One candidate: a route and the job cut to it.
@@ -35,7 +35,7 @@ impl Plan {
 
 impl Candidate {
     /// The bill foreseen for `n` pictures.
-    pub fn estimate(&self, job: &ImageJob, n: u32) -> Charge {
+    pub fn estimate(&self, job: &Job, n: u32) -> Charge {
         let brief = self.fit.brief(job, &self.route, n);
         let sizes = vec![self.fit.expect; n as usize];
         self.route.price.estimate(&Made { sizes, input: Some(&brief.input), ..Made::default() })
@@ -43,12 +43,7 @@ impl Candidate {
 }
 
 /// Plans a job. `usable` says which providers are configured; `today` is `YYYY-MM-DD`.
-pub(super) fn plan(
-    job: &ImageJob,
-    catalog: &Catalog,
-    usable: impl Fn(&str) -> bool,
-    today: &str,
-) -> Result<Plan, Error> {
+pub(super) fn plan(job: &Job, catalog: &Catalog, usable: impl Fn(&str) -> bool, today: &str) -> Result<Plan, Error> {
     let named = catalog.find(&job.model)?;
     let model = named.model;
     if model.status_on(today) == Lifecycle::Retired {
@@ -104,7 +99,7 @@ fn unserved(model: &Model, provider: Option<&str>, catalog: &Catalog) -> Error {
     disabled(format!("Model '{}' is not available here: no credential is configured for {wanted}.", model.id))
 }
 
-fn wrong_mode(model: &Model, job: &ImageJob, routes: &[&Arc<Route>]) -> Error {
+fn wrong_mode(model: &Model, job: &Job, routes: &[&Arc<Route>]) -> Error {
     let mut modes: Vec<&str> = routes.iter().flat_map(|route| &route.modes).map(|mode| mode.as_str()).collect();
     modes.sort_unstable();
     modes.dedup();

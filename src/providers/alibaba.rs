@@ -25,7 +25,7 @@ static CARD: Card = Card {
     auth: AuthScheme::Bearer,
     key_env: "DASHSCOPE_API_KEY",
     // Results lie in object stores of changing regions (`….oss-accelerate.aliyuncs.com`, `….oss-ap-southeast-1.…`).
-    hosts: &["aliyuncs.com"],
+    hosts: &[],
     docs: "https://www.alibabacloud.com/help/en/model-studio/qwen-image-api",
     catalog: include_str!("../../config/catalog/alibaba.toml"),
 };

@@ -23,7 +23,7 @@ static CARD: Card = Card {
     auth: AuthScheme::Bearer,
     key_env: "ARK_API_KEY",
     // Results lie in the object stores of both brands.
-    hosts: &["bytepluses.com", "volces.com"],
+    hosts: &[],
     docs: "https://docs.byteplus.com/en/docs/ModelArk/1541523",
     catalog: include_str!("../../config/catalog/byteplus.toml"),
 };

@@ -25,7 +25,7 @@ static CARD: Card = Card {
     auth: AuthScheme::Bearer,
     key_env: "FIREWORKS_API_KEY",
     // Kontext is its makers' own service: its statuses are theirs, and so, it is presumed, are its links.
-    hosts: &["api.fireworks.ai", "bfl.ai"],
+    hosts: &[],
     docs: "https://docs.fireworks.ai/api-reference/generate-a-new-image-from-a-text-prompt",
     catalog: include_str!("../../config/catalog/fireworks.toml"),
 };

@@ -21,7 +21,7 @@ static CARD: Card = Card {
     reach: Reach::Hosted,
     auth: AuthScheme::Header("api-key"),
     key_env: "IDEOGRAM_API_KEY",
-    hosts: &["ideogram.ai"],
+    hosts: &[],
     docs: "https://developer.ideogram.ai/api-reference",
     catalog: include_str!("../../config/catalog/ideogram.toml"),
 };

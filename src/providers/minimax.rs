@@ -23,7 +23,7 @@ static CARD: Card = Card {
     reach: Reach::Hosted,
     auth: AuthScheme::Bearer,
     key_env: "MINIMAX_API_KEY",
-    hosts: &["api.minimax.io"],
+    hosts: &[],
     docs: "https://platform.minimax.io/docs/api-reference/image-generation-t2i",
     catalog: include_str!("../../config/catalog/minimax.toml"),
 };

@@ -42,7 +42,7 @@ pub struct Card {
     pub auth: AuthScheme,
     /// The environment variable that usually holds the key.
     pub key_env: &'static str,
-    /// Domains of its result and polling links.
+    /// Domains, besides its base address's, that its follow-up links name and that may see our key.
     pub hosts: &'static [&'static str],
     /// Its documentation.
     pub docs: &'static str,

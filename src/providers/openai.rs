@@ -22,7 +22,7 @@ static CARD: Card = Card {
     reach: Reach::Hosted,
     auth: AuthScheme::Bearer,
     key_env: "OPENAI_API_KEY",
-    hosts: &["api.openai.com"],
+    hosts: &[],
     docs: "https://developers.openai.com/api/reference/resources/images",
     catalog: include_str!("../../config/catalog/openai.toml"),
 };

@@ -24,7 +24,7 @@ static CARD: Card = Card {
     reach: Reach::Hosted,
     auth: AuthScheme::Bearer,
     key_env: "RECRAFT_API_TOKEN",
-    hosts: &["img.recraft.ai"],
+    hosts: &[],
     docs: "https://www.recraft.ai/docs/api-reference/endpoints",
     catalog: include_str!("../../config/catalog/recraft.toml"),
 };

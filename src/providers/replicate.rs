@@ -22,7 +22,7 @@ static CARD: Card = Card {
     reach: Reach::Hosted,
     auth: AuthScheme::Bearer,
     key_env: "REPLICATE_API_TOKEN",
-    hosts: &["api.replicate.com", "replicate.delivery"],
+    hosts: &["api.replicate.com"],
     docs: "https://replicate.com/docs/reference/http",
     catalog: include_str!("../../config/catalog/replicate.toml"),
 };

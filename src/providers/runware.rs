@@ -24,7 +24,7 @@ static CARD: Card = Card {
     reach: Reach::Hosted,
     auth: AuthScheme::Bearer,
     key_env: "RUNWARE_API_KEY",
-    hosts: &["im.runware.ai", "vm.runware.ai"],
+    hosts: &[],
     docs: "https://runware.ai/docs",
     catalog: include_str!("../../config/catalog/runware.toml"),
 };

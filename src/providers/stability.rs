@@ -21,7 +21,7 @@ static CARD: Card = Card {
     reach: Reach::Hosted,
     auth: AuthScheme::Bearer,
     key_env: "STABILITY_API_KEY",
-    hosts: &["api.stability.ai"],
+    hosts: &[],
     docs: "https://platform.stability.ai/docs/api-reference",
     catalog: include_str!("../../config/catalog/stability.toml"),
 };

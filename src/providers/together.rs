@@ -23,7 +23,7 @@ static CARD: Card = Card {
     auth: AuthScheme::Bearer,
     key_env: "TOGETHER_API_KEY",
     // Files are never asked for by link; these are the API's own two names.
-    hosts: &["api.together.xyz", "api.together.ai"],
+    hosts: &[],
     docs: "https://docs.together.ai/reference/post-images-generations",
     catalog: include_str!("../../config/catalog/together.toml"),
 };

@@ -23,7 +23,7 @@ static CARD: Card = Card {
     reach: Reach::Hosted,
     auth: AuthScheme::Google,
     key_env: "GOOGLE_APPLICATION_CREDENTIALS",
-    hosts: &["aiplatform.googleapis.com"],
+    hosts: &[],
     docs: "https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/gemini",
     catalog: include_str!("../../config/catalog/vertex.toml"),
 };

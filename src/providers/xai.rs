@@ -24,7 +24,7 @@ static CARD: Card = Card {
     reach: Reach::Hosted,
     auth: AuthScheme::Bearer,
     key_env: "XAI_API_KEY",
-    hosts: &["api.x.ai", "imgen.x.ai", "vidgen.x.ai"],
+    hosts: &[],
     docs: "https://docs.x.ai/developers/model-capabilities/images",
     catalog: include_str!("../../config/catalog/xai.toml"),
 };

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use lumenfall::base::Timestamp;
 use lumenfall::catalog::Route;
 use lumenfall::fault::Fault;
-use lumenfall::job::{Brief, ImageJob, Input, Mode, Output, ResponseForm};
+use lumenfall::job::{Brief, Input, Job, Mode, Output, ResponseForm};
 use lumenfall::media::{Format, SizeAsk};
 use lumenfall::outbound::{Call, Content, Payload, Reply};
 use lumenfall::pipeline::brief_for;
@@ -95,7 +95,7 @@ fn brief(adapter: &dyn Adapter, fixture: &Fixture) -> Brief {
     let said = |name: &str| text(&request[name]);
     let (size, ratio, tier) = (said("size"), said("aspect_ratio"), said("resolution"));
     let extra = request.as_object().unwrap().clone().into_iter().filter(|(name, _)| !TAKEN.contains(&name.as_str()));
-    let job = ImageJob {
+    let job = Job {
         model: named.model.id.clone(),
         mode,
         prompt: said("prompt").unwrap_or_default(),
@@ -105,6 +105,8 @@ fn brief(adapter: &dyn Adapter, fixture: &Fixture) -> Brief {
         format: said("output_format").and_then(|name| Format::parse(&name)),
         compression: request["output_compression"].as_u64().map(|number| u8::try_from(number).unwrap()),
         user: None,
+        seconds: None,
+        audio: None,
         images,
         mask: inputs(&json!([request["mask"]])).pop(),
         extra: extra.collect(),

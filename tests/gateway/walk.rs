@@ -106,8 +106,7 @@ async fn make_video(runner: &Runner, route: &Route, mode: Mode) -> Result<(), St
         Source::Bytes(bytes) => bytes,
         Source::Base64(text) => Bytes::from(base64_simd::STANDARD.decode_to_vec(&text).unwrap()),
         Source::Link(link) => {
-            let to = &runner.upstreams.get(&route.provider).unwrap().destination;
-            runner.finisher.client.download(&link, to, deadline).await.map_err(|fault| complain(fault.to_string()))?
+            runner.finisher.client.download(&link, deadline).await.map_err(|fault| complain(fault.to_string()))?
         }
     };
     if bytes.get(4..8) == Some(b"ftyp") { Ok(()) } else { Err(complain("what came is no MP4".to_owned())) }

@@ -2,7 +2,7 @@
 
 use super::fields::{Fields, wrong};
 use crate::error::Error;
-use crate::job::{ImageJob, Mode, ResponseForm};
+use crate::job::{Job, Mode, ResponseForm};
 use crate::media::{Format, SizeAsk};
 use crate::pipeline::{Answer, Delivery, Estimate, Handle, dollars, provider_name};
 use bytes::Bytes;
@@ -12,17 +12,17 @@ use serde_json::{Map, Value, json};
 const MAX_PROMPT: usize = 100_000;
 
 /// A job for `images/generations`, and the grouping id that came with it. Here alone 400s are born.
-pub(in crate::api) fn read_generation(fields: Map<String, Value>) -> Result<(ImageJob, Option<String>), Error> {
+pub(in crate::api) fn read_generation(fields: Map<String, Value>) -> Result<(Job, Option<String>), Error> {
     read_job(Fields(fields), Mode::TextToImage)
 }
 
 /// A job for `images/edits`, before its pictures: with `scale_factor` it is an upscale, which needs no prompt.
-pub(in crate::api) fn read_edit(fields: Map<String, Value>) -> Result<(ImageJob, Option<String>), Error> {
+pub(in crate::api) fn read_edit(fields: Map<String, Value>) -> Result<(Job, Option<String>), Error> {
     let upscale = fields.get("scale_factor").is_some_and(|value| !value.is_null());
     read_job(Fields(fields), if upscale { Mode::Upscale } else { Mode::ImageEdit })
 }
 
-fn read_job(mut fields: Fields, mode: Mode) -> Result<(ImageJob, Option<String>), Error> {
+fn read_job(mut fields: Fields, mode: Mode) -> Result<(Job, Option<String>), Error> {
     let model = fields.text("model")?.filter(|model| !model.trim().is_empty());
     let model = model.ok_or_else(|| Error::invalid("model", "'model' is required, for example 'gpt-image-2'."))?;
     let prompt = fields.text("prompt")?.filter(|prompt| !prompt.trim().is_empty());
@@ -59,7 +59,7 @@ fn read_job(mut fields: Fields, mode: Mode) -> Result<(ImageJob, Option<String>)
     // Without a stream it means nothing to any provider.
     fields.take("partial_images");
     let extra = fields.0.into_iter().filter(|(_, value)| !value.is_null()).collect();
-    let job = ImageJob {
+    let job = Job {
         model,
         mode,
         prompt,
@@ -69,6 +69,8 @@ fn read_job(mut fields: Fields, mode: Mode) -> Result<(ImageJob, Option<String>)
         format,
         compression,
         user,
+        seconds: None,
+        audio: None,
         images: Vec::new(),
         mask: None,
         extra,
@@ -182,7 +184,7 @@ pub(in crate::api) fn estimate(estimate: &Estimate) -> Value {
 mod tests {
     use super::*;
 
-    fn read(body: Value) -> Result<ImageJob, Error> {
+    fn read(body: Value) -> Result<Job, Error> {
         read_generation(serde_json::from_value(body).unwrap()).map(|(job, _)| job)
     }
 
