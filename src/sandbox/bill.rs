@@ -3,7 +3,7 @@
 
 use crate::base::Usd;
 use crate::catalog::Price;
-use crate::catalog::price::{Metric, PriceLine};
+use crate::catalog::price::{Flow, Metric, PriceLine};
 use crate::media::Size;
 use rust_decimal::Decimal;
 use serde_json::{Map, Value};
@@ -13,15 +13,38 @@ const MEGAPIXEL: u64 = 1024 * 1024;
 
 /// The bill for so many pictures of one size.
 pub(super) fn price(prices: &Price, input: &Map<String, Value>, size: Size, pictures: u64) -> Usd {
-    let dollars = prices.lines.iter().filter(|line| holds(line, input, size)).map(|line| {
+    let dollars = prices.lines.iter().filter(|line| line.flow == Flow::Output && holds(line, input, size)).map(|line| {
         let units = match line.metric {
             Metric::Image => within(line, pictures),
             Metric::Megapixel => pictures * within(line, started_megapixels(size)),
             Metric::Run => 1,
-            // Nothing here is billed by time, and who bills by tokens counts them in a file of its own.
+            // Videos are below, and who bills by tokens counts them in a file of its own.
             Metric::Second | Metric::TokenText | Metric::TokenImage => 0,
         };
         Decimal::from(units) * line.unit_price / Decimal::from(line.unit_size)
+    });
+    Usd::from_dollars(dollars.sum()).unwrap_or_default()
+}
+
+/// The bill for one video: by its seconds, or by the call.
+pub(super) fn video(prices: &Price, input: &Map<String, Value>, seconds: u32) -> Usd {
+    let lines = prices.lines.iter().filter(|line| holds(line, input, Size::new(1, 1)));
+    let dollars = lines.map(|line| {
+        let units = match line.metric {
+            Metric::Second => seconds,
+            Metric::Run => 1,
+            Metric::Image | Metric::Megapixel | Metric::TokenText | Metric::TokenImage => 0,
+        };
+        Decimal::from(units) * line.unit_price / Decimal::from(line.unit_size)
+    });
+    Usd::from_dollars(dollars.sum()).unwrap_or_default()
+}
+
+/// The bill for so many pictures that were sent along.
+pub(super) fn inputs(prices: &Price, input: &Map<String, Value>, pictures: usize) -> Usd {
+    let lines = prices.lines.iter().filter(|line| line.flow == Flow::Input && line.metric == Metric::Image);
+    let dollars = lines.filter(|line| holds(line, input, Size::new(1, 1))).map(|line| {
+        Decimal::from(within(line, pictures as u64)) * line.unit_price / Decimal::from(line.unit_size)
     });
     Usd::from_dollars(dollars.sum()).unwrap_or_default()
 }
