@@ -10,9 +10,10 @@ use super::mischief;
 use super::sale::Why;
 use super::shelf::Shelf;
 use super::steering::{Fault, Rule};
-use super::world::World;
+use super::world::{World, today};
 use crate::base::{Timestamp, Usd};
 use crate::catalog::Route;
+use crate::job::Mode;
 use axum::body::Body;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -127,6 +128,14 @@ impl Queue {
         Self { world, provider, jobs: Shelf::default() }
     }
 
+    /// The route of a model for that mode, as long as the provider serves it. One id may stand in several rows.
+    pub(super) fn route(&self, upstream: &str, mode: Mode) -> Option<Arc<Route>> {
+        let today = today();
+        let mut routes = self.world.catalog.routes_of(self.provider);
+        let fits = |route: &&Arc<Route>| route.upstream == upstream && route.modes.contains(&mode);
+        routes.find(|route| fits(route) && !route.retired(&today)).map(Arc::clone)
+    }
+
     /// Takes a job, or gives the answer that comes instead. `refuse` says in the provider's words why nothing is made,
     /// or `None` when the provider takes the job all the same and tells it at the end.
     pub(super) async fn submit(
@@ -195,9 +204,17 @@ impl Queue {
         Some((job, rule.and_then(|rule| rule.fault)))
     }
 
-    /// The job as its files know it.
-    pub(super) fn find(&self, id: &str) -> Option<Job> {
-        self.jobs.find(id)
+    /// A finished job, asked for by a call of its own that describes its result.
+    pub(super) fn look(&self, id: &str) -> Option<Job> {
+        let job = self.find(id);
+        let entry = Entry::new(self.provider, Operation::Fetch, if job.is_some() { 200 } else { 404 });
+        self.world.book.write(entry.job(id));
+        job
+    }
+
+    /// A job that was made and is finished.
+    fn find(&self, id: &str) -> Option<Job> {
+        self.jobs.find(id).filter(|job| job.fate == Fate::Made && job.phase() == Phase::Done)
     }
 
     /// Gives a job up when it still waits, and takes nothing for it; `running`: also when it runs. Says where it was.
@@ -219,8 +236,7 @@ impl Queue {
     /// A result file, for anybody who has its link.
     pub(super) async fn file(&self, name: &str) -> Response {
         let id = name.split(['_', '.']).next().unwrap_or_default();
-        let job = self.find(id).filter(|job| job.fate == Fate::Made && job.phase() == Phase::Done);
-        let found = job.and_then(|job| Some((job.files().iter().position(|known| known == name)?, job)));
+        let found = self.find(id).and_then(|job| Some((job.files().iter().position(|known| known == name)?, job)));
         let Some((at, job)) = found else {
             self.world.book.write(Entry::new(self.provider, Operation::File, 404));
             return StatusCode::NOT_FOUND.into_response();
