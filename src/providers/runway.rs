@@ -56,25 +56,33 @@ impl Adapter for Runway {
             return Ok(Turn::Wait(versioned(Call::poll(format!("{}/v1/tasks/{}", site.base_url, ticket.id)))));
         }
         let task: Task = reply.json()?;
-        let cost = task.cost.map(|cost| cost.credits * Decimal::new(1, 2));
+        let usage = Usage { cost: task.cost.map(|cost| cost.credits * Decimal::new(1, 2)), ..Usage::default() };
         match task.status.as_str() {
             "PENDING" | "THROTTLED" | "RUNNING" => Ok(Turn::Wait(asked.clone())),
             "SUCCEEDED" => {
                 let output = |url| Output { source: Source::Link(url), revised_prompt: None };
-                Ok(Turn::Done(task.output.into_iter().map(output).collect(), Usage { cost, ..Usage::default() }))
+                Ok(Turn::Done(task.output.into_iter().map(output).collect(), usage))
             }
             status @ ("FAILED" | "CANCELLED") => {
                 let code = task.failure_code.unwrap_or_else(|| status.to_owned());
                 let message = task.failure.unwrap_or_else(|| format!("the task ended as '{status}'"));
-                let accepted = match cost {
+                let accepted = match usage.cost {
                     Some(cost) if cost.is_zero() => Accepted::No,
                     Some(_) => Accepted::Yes,
                     None => Accepted::Maybe,
                 };
-                Err(Fault::new(meaning(&code), message).accepted(accepted).status(reply.status).code(Some(code)))
+                let fault = Fault::new(meaning(&code), message).accepted(accepted).usage(usage);
+                Err(fault.status(reply.status).code(Some(code)))
             }
             other => Err(shapes::unknown_status(other)),
         }
+    }
+
+    /// An empty purse is a 400 with a text, as clients report; the pages do not say.
+    fn fault(&self, asked: &Call, reply: &Reply) -> Fault {
+        let fault = shapes::fault(asked, reply);
+        let broke = reply.status == 400 && fault.message.contains("enough credits");
+        if broke { Fault { kind: FaultKind::Auth, ..fault } } else { fault }
     }
 
     /// Stops a task; a finished one is deleted, so it is asked only of what was given up.

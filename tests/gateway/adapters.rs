@@ -153,7 +153,7 @@ fn inputs(list: &Value) -> Vec<Input> {
     let specs = list.as_array().into_iter().flatten().filter_map(Value::as_str);
     let read = |text: &str| {
         let spec = text.strip_prefix("{uri:").and_then(|rest| rest.strip_suffix('}')).unwrap();
-        Input { mime: mime(spec), bytes: Bytes::from(file(spec)) }
+        Input { mime: mime(spec), bytes: Bytes::from(file(spec)), size: None }
     };
     specs.map(read).collect()
 }
