@@ -6,10 +6,9 @@ use super::ledger::Asker;
 use super::papers::{Request, State, View};
 use super::plan::Plan;
 use crate::base::{Timestamp, Usd, id};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::job::{Input, Job};
-use crate::media::{Container, Format};
-use crate::store::{Added, JobRow, JobStatus, LeasedJob, Store};
+use crate::store::{JobRow, JobStatus, LeasedJob, Store};
 use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
@@ -41,16 +40,9 @@ impl JobSettings {
 pub struct Terms {
     /// Who is told of its end.
     pub webhook_url: Option<String>,
-    /// The caller's idempotency key.
-    pub idempotency_key: Option<String>,
-    /// What identifies the request that uses the key.
-    pub fingerprint: String,
     /// The caller's own notes.
     pub metadata: Option<Value>,
 }
-
-/// How long an idempotency key stands for its job.
-const KEY_LIFE: Duration = Duration::from_hours(24);
 
 /// The way from the API to this process's worker.
 #[derive(Clone)]
@@ -95,7 +87,7 @@ impl Jobs {
 }
 
 impl Gateway {
-    /// Takes a job. The answer is its row: a new one, or the one that its idempotency key stands for.
+    /// Takes a job. The answer is its row.
     pub async fn background(&self, job: Job, asker: Asker, terms: Terms) -> Result<JobRow, Error> {
         let checked = match &terms.webhook_url {
             Some(url) => self.jobs.check_webhook(url),
@@ -105,27 +97,15 @@ impl Gateway {
             Ok(plan) => plan,
             Err(error) => return Err(self.ledger.reject(asker, &job.model, &error).await),
         };
-        if let Some(key) = &terms.idempotency_key
-            && let Some(known) = self.jobs.store.job_by_key(&asker.account_id, key).await?
-            && known.created_at > asker.created_at.minus(KEY_LIFE)
-        {
-            return same(known, &terms.fingerprint);
-        }
         let estimate = plan.first().estimate(&job, job.n).amount;
         let record = self.ledger.open(&asker, &plan, &job, estimate).await?;
-        match self.store_job(&job, &plan, &asker, &terms, estimate).await {
-            Ok(Added::New) => {}
-            Ok(Added::Known(known)) => {
-                self.ledger.withdraw(record).await;
-                return same(*known, &terms.fingerprint);
-            }
+        let row = match self.store_job(&job, &plan, &asker, &terms, estimate).await {
+            Ok(row) => row,
             Err(error) => {
                 self.ledger.withdraw(record).await;
                 return Err(error);
             }
-        }
-        let row = self.jobs.store.job(&asker.request_id, None).await?;
-        let row = row.ok_or_else(|| Error::internal("a stored job is not there"))?;
+        };
         let leased = LeasedJob {
             id: row.id.clone(),
             created_at: row.created_at,
@@ -145,7 +125,7 @@ impl Gateway {
         asker: &Asker,
         terms: &Terms,
         estimate: Option<Usd>,
-    ) -> Result<Added, Error> {
+    ) -> Result<JobRow, Error> {
         let mut inputs = Vec::with_capacity(job.images.len());
         for input in &job.images {
             inputs.push(self.keep_input(input).await?);
@@ -179,12 +159,10 @@ impl Gateway {
             completed_at: None,
             expires_at: None,
             cancel: false,
-            idempotency_key: terms.idempotency_key.clone(),
-            fingerprint: terms.idempotency_key.is_some().then(|| terms.fingerprint.clone()),
         };
-        let now = Timestamp::now();
-        let lease = now.plus(self.jobs.settings.lease());
-        Ok(self.jobs.store.add_job(&row, &self.jobs.owner, lease, now.minus(KEY_LIFE)).await?)
+        let lease = Timestamp::now().plus(self.jobs.settings.lease());
+        self.jobs.store.add_job(&row, &self.jobs.owner, lease).await?;
+        Ok(row)
     }
 
     fn first_view(&self, job: &Job, plan: &Plan, terms: &Terms, estimate: Option<Usd>) -> View {
@@ -213,16 +191,9 @@ impl Gateway {
         }
     }
 
-    /// Keeps an input where every replica finds it, under a name that nobody is told.
+    /// Keeps an input beside the media, where every replica finds it and no link leads.
     async fn keep_input(&self, input: &Input) -> Result<(String, String), Error> {
-        let picture = input.mime.strip_prefix("image/").map(|kind| kind.trim_end_matches("+xml")).and_then(Format::parse);
-        let extension = match picture {
-            Some(format) => format.extension(),
-            None => Container::sniff(&input.bytes).unwrap_or(Container::Mp4).extension(),
-        };
-        let mut draft = self.storage.draft(extension).await.map_err(Error::internal)?;
-        draft.write(input.bytes.clone()).await.map_err(Error::internal)?;
-        let name = draft.finish().await.map_err(Error::internal)?;
+        let name = self.storage.put_answer(std::slice::from_ref(&input.bytes)).await.map_err(Error::internal)?;
         Ok((name, input.mime.clone()))
     }
 
@@ -245,15 +216,6 @@ impl Gateway {
 /// What the API shows of a row.
 pub fn read_view(row: &JobRow) -> Result<View, Error> {
     serde_json::from_str(&row.view).map_err(Error::internal)
-}
-
-/// The same key is the same request, or a mistake.
-fn same(known: JobRow, fingerprint: &str) -> Result<JobRow, Error> {
-    if known.fingerprint.as_deref() == Some(fingerprint) {
-        return Ok(known);
-    }
-    let text = "This idempotency key was used with another request. Use a fresh key for every new request.";
-    Err(Error { param: Some("idempotency_key".to_owned()), ..Error::new(ErrorKind::Conflict, text) })
 }
 
 fn text(value: &impl serde::Serialize) -> Result<String, Error> {

@@ -79,10 +79,6 @@ pub struct JobRow {
     pub expires_at: Option<Timestamp>,
     /// Whether its owner asked to stop it.
     pub cancel: bool,
-    /// The caller's idempotency key.
-    pub idempotency_key: Option<String>,
-    /// What identifies the request that used the key.
-    pub fingerprint: Option<String>,
 }
 
 /// What a worker takes along: everything else is read when it is needed.
@@ -119,15 +115,6 @@ pub struct JobSave {
     pub webhook: Option<NewDelivery>,
 }
 
-/// What became of a new job.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Added {
-    /// It is stored.
-    New,
-    /// Its idempotency key belongs to this job already.
-    Known(Box<JobRow>),
-}
-
 /// A page of jobs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListedJobs {
@@ -138,39 +125,13 @@ pub struct ListedJobs {
 }
 
 const ROW: &str = "id, created_at, account_id, key_id, kind, status, request, state, view, deadline_at, completed_at, \
-                   expires_at, cancel, idempotency_key, fingerprint";
+                   expires_at, cancel";
 
 impl Store {
-    /// Stores a new job, leased to `owner` at once. The key of a job that is older than `keys_since` is free again.
-    pub async fn add_job(
-        &self,
-        job: &JobRow,
-        owner: &str,
-        lease_until: Timestamp,
-        keys_since: Timestamp,
-    ) -> Result<Added, StoreError> {
-        if let Some(key) = &job.idempotency_key {
-            let mut sql = Sql::new("UPDATE jobs SET idempotency_key = NULL WHERE account_id = ");
-            sql.bind(job.account_id.clone())?.push(" AND idempotency_key = ").bind(key.clone())?;
-            sql.push(" AND created_at < ").bind(keys_since.millis())?;
-            sql.query().execute(&self.pool).await?;
-        }
-        let done = sql_insert(job, owner, lease_until)?.query().execute(&self.pool).await?;
-        if done.rows_affected() > 0 {
-            return Ok(Added::New);
-        }
-        let known = match &job.idempotency_key {
-            Some(key) => self.job_by_key(&job.account_id, key).await?,
-            None => None,
-        };
-        known.map(|row| Added::Known(Box::new(row))).ok_or(StoreError::Query(sqlx::Error::RowNotFound))
-    }
-
-    /// The job that an idempotency key stands for.
-    pub async fn job_by_key(&self, account: &str, key: &str) -> Result<Option<JobRow>, StoreError> {
-        let mut sql = Sql::new(&format!("SELECT {ROW} FROM jobs WHERE account_id = "));
-        sql.bind(account.to_owned())?.push(" AND idempotency_key = ").bind(key.to_owned())?;
-        sql.query().fetch_optional(&self.pool).await?.as_ref().map(read).transpose()
+    /// Stores a new job, leased to `owner` at once.
+    pub async fn add_job(&self, job: &JobRow, owner: &str, lease_until: Timestamp) -> Result<(), StoreError> {
+        sql_insert(job, owner, lease_until)?.query().execute(&self.pool).await?;
+        Ok(())
     }
 
     /// One job; with an account, only if it is that account's. Deleted ones are gone.
@@ -303,9 +264,8 @@ fn sql_insert(job: &JobRow, owner: &str, lease_until: Timestamp) -> Result<Sql, 
     sql.push(", ").bind(clean(&job.request))?.push(", ").bind(clean(&job.state))?;
     sql.push(", ").bind(clean(&job.view))?.push(", ").bind(job.deadline_at.millis())?;
     sql.push(", ").bind(None::<i64>)?.push(", ").bind(None::<i64>)?.push(", ").bind(i64::from(job.cancel))?;
-    sql.push(", ").bind(job.idempotency_key.clone())?.push(", ").bind(job.fingerprint.clone())?;
     sql.push(", 0, 0, ").bind(owner.to_owned())?.push(", ").bind(lease_until.millis())?;
-    sql.push(") ON CONFLICT DO NOTHING");
+    sql.push(")");
     Ok(sql)
 }
 
@@ -345,7 +305,5 @@ fn read(row: &AnyRow) -> Result<JobRow, StoreError> {
         completed_at: moment(row, "completed_at")?,
         expires_at: moment(row, "expires_at")?,
         cancel: row.try_get::<i64, _>("cancel")? != 0,
-        idempotency_key: row.try_get("idempotency_key")?,
-        fingerprint: row.try_get("fingerprint")?,
     })
 }

@@ -6,6 +6,7 @@
 mod connect;
 mod credential;
 mod error;
+pub mod idempotency;
 pub mod jobs;
 pub mod keys;
 pub mod page;
@@ -16,7 +17,8 @@ pub mod webhooks;
 pub mod writer;
 
 pub use error::StoreError;
-pub use jobs::{Added, JobRow, JobSave, JobStatus, LeasedJob, ListedJobs};
+pub use idempotency::{Claim, Claimed, Kept, KeptBody};
+pub use jobs::{JobRow, JobSave, JobStatus, LeasedJob, ListedJobs};
 pub use keys::{Key, KeyStatus, ListedKeys, NewKey};
 pub use page::{Cursor, Page};
 pub use record::{Record, Status};
