@@ -99,20 +99,20 @@ async fn keep_video(
         }
         probe.finish().map_err(unusable)
     };
-    let facts = match (read.await, &draft) {
-        (Ok(facts), Some(_)) => facts,
-        (outcome, _) => {
+    let read = read.await;
+    let (facts, draft) = match (read, draft) {
+        (Ok(facts), Some(draft)) => (facts, draft),
+        (read, draft) => {
             if let Some(draft) = draft {
                 draft.abort().await;
             }
-            return Err(outcome.err().unwrap_or_else(|| unusable(VideoFlaw::Unknown)));
+            return Err(read.err().unwrap_or_else(|| unusable(VideoFlaw::Unknown)));
         }
     };
-    let Some(draft) = draft else { return Err(unusable(VideoFlaw::Unknown)) };
     let name = draft.finish().await.map_err(unstored)?;
     let made = Made {
         name,
-        content_type: Container::mime(facts.container).to_owned(),
+        content_type: facts.container.mime().to_owned(),
         size_bytes: facts.bytes,
         size: facts.size,
         millis: facts.millis,

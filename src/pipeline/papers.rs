@@ -40,6 +40,8 @@ pub(super) struct State {
     pub tracks: Vec<Track>,
     /// What went wrong on this route.
     pub faults: Vec<Fault>,
+    /// What went wrong on the route before.
+    pub last: Option<Fault>,
     /// What has been made and stored.
     pub made: Vec<Made>,
     /// Every creating call that came to an end.
@@ -71,6 +73,8 @@ pub(super) struct Track {
     pub due: Timestamp,
     /// When it is given up.
     pub until: Timestamp,
+    /// Before this moment polls are not worth it.
+    pub hold: Timestamp,
 }
 
 /// How far a track is.
@@ -152,9 +156,9 @@ pub struct View {
 }
 
 impl State {
-    /// Makes a state that another process left behind fit to go on: a creating call that it may have made is not made
-    /// again. Returns the tracks that this ends.
-    pub(super) fn interrupted(&mut self) -> Vec<usize> {
+    /// The tracks on which another process may have made a creating call, and died before it knew the answer. Such a call
+    /// is never made again.
+    pub(super) fn interrupted(&self) -> Vec<usize> {
         let unsure = |stage: &Stage| match stage {
             Stage::Submitting => true,
             Stage::Running(course) => course.call.leg == crate::outbound::Leg::Submit,
