@@ -22,8 +22,10 @@ use crate::fault::{Accepted, Fault, FaultKind, Verdict};
 use crate::job::{Brief, Input, Job, Usage};
 use crate::outbound::Leg;
 use crate::store::{JobRow, JobSave, JobStatus, LeasedJob, NewDelivery, Status};
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use rust_decimal::Decimal;
 use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -248,14 +250,13 @@ impl Desk {
     async fn inputs(&self, request: &Request) -> Result<Vec<(Input, bool)>, Halt> {
         let mut inputs = Vec::new();
         let files = request.inputs.iter().map(|file| (file, false)).chain(request.mask.iter().map(|file| (file, true)));
-        for ((name, mime), mask) in files {
-            let bytes = self.gateway.storage.read_answer(name).await.map_err(|error| {
+        for (file, mask) in files {
+            let bytes = self.gateway.storage.read_answer(&file.name).await.map_err(|error| {
                 tracing::warn!(%error, "the input of a job cannot be read");
                 Halt::Trouble
             })?;
             // Without it the provider says what is wrong with the request.
-            let bytes = bytes.unwrap_or_default();
-            inputs.push((Input { mime: mime.clone(), bytes }, mask));
+            inputs.push((file.with(bytes.unwrap_or_default()), mask));
         }
         Ok(inputs)
     }
@@ -420,8 +421,8 @@ impl Desk {
         let expires = made.is_some().then(|| now.plus(self.gateway.storage.lifetime()));
         let webhook = papers.request.webhook_url.as_deref().map(|url| event_of(&papers.row, status, &view, url, now));
         self.save(held, status, Some(&view), Some((now, expires)), webhook).await?;
-        for (name, _) in papers.request.inputs.iter().chain(&papers.request.mask) {
-            if let Err(error) = self.gateway.storage.delete(name).await {
+        for file in papers.request.inputs.iter().chain(&papers.request.mask) {
+            if let Err(error) = self.gateway.storage.delete(&file.name).await {
                 tracing::debug!(%error, "an input is left to the sweep");
             }
         }
@@ -462,10 +463,12 @@ impl Desk {
             Halt::Trouble
         })?;
         let row = row.ok_or(Halt::Lost)?;
-        let request: Request = serde_json::from_str(&row.request).map_err(|error| {
+        let mut request: Request = serde_json::from_str(&row.request).map_err(|error| {
             tracing::error!(%error, job.id = %row.id, "what a job asks for cannot be read");
             Halt::Lost
         })?;
+        request.job.images = request.inputs.iter().map(|file| file.with(Bytes::new())).collect();
+        request.job.mask = request.mask.as_ref().map(|file| file.with(Bytes::new()));
         let view = read_view(&row).map_err(|_| Halt::Lost)?;
         let candidates = self.gateway.candidates(&request);
         Ok(Papers { row, request, view, candidates })
@@ -475,8 +478,9 @@ impl Desk {
 impl Gateway {
     /// The planned routes that the catalog still has, cut to the job again.
     fn candidates(&self, request: &Request) -> Vec<(usize, Candidate)> {
-        let Ok(named) = self.catalog.find(&request.model) else { return Vec::new() };
-        let routes = self.catalog.routes(named.model);
+        let catalog = self.catalog.get();
+        let Ok(named) = catalog.find(&request.model) else { return Vec::new() };
+        let routes = catalog.routes(named.model);
         let planned = request.routes.iter().enumerate().filter_map(|(position, (provider, upstream))| {
             let mut alike = routes.iter().filter(|route| route.provider == *provider && route.upstream == *upstream);
             let route = alike.find(|route| route.modes.contains(&request.job.mode))?;
@@ -602,7 +606,7 @@ fn failed(papers: &Papers, held: &Held, track: &Track, fault: &Fault) -> Attempt
 /// The entry of a creating call that came to nothing, with what it cost or may have cost.
 fn failed_in(papers: &Papers, frame: &Frame, track: &Track, fault: &Fault) -> Attempt {
     let note = || Some("the route is no longer in the catalog".to_owned());
-    let unknown = || (Charge { amount: None, source: "", note: note(), components: Vec::new() }, None);
+    let unknown = || (Charge { note: note(), ..Charge::nothing() }, None);
     let candidate = papers.candidate(frame.position);
     let bill = candidate.map_or_else(unknown, |one| bill_fault(one, &papers.request.job, track.n, fault));
     let attempt = entry(papers, frame, track, bill, Some(fault));
@@ -645,12 +649,12 @@ fn bill(
         let text = "the provider answered without a result";
         return over(papers, frame, track, Fault::new(FaultKind::Empty, text).accepted(Accepted::Maybe));
     }
-    let brief = candidate.fit.brief(&papers.request.job, &candidate.route, track.n);
-    let size_of = |one: &Result<(Made, Vec<&'static str>), Unkept>| {
-        one.as_ref().ok().and_then(|(made, _)| made.size).unwrap_or(candidate.fit.expect)
-    };
-    let sizes = kept.iter().map(size_of).collect();
-    let charge = candidate.route.price.charge(&catalog::Made { sizes, input: Some(&brief.input), usage });
+    let told = |one: &Result<(Made, Vec<&'static str>), Unkept>| one.as_ref().ok().map(|(made, _)| (made.size, made.millis));
+    let sizes = kept.iter().map(|one| told(one).and_then(|told| told.0).unwrap_or(candidate.fit.expect)).collect();
+    let measured = kept.iter().find_map(|one| told(one)?.1).map(|millis| Decimal::from(millis) / Decimal::from(1000));
+    let made = candidate.made(&papers.request.job, sizes, usage);
+    let seconds = catalog::Made::seconds(measured, candidate.fit.seconds);
+    let charge = candidate.route.price.charge(&catalog::Made { seconds, ..made });
     let mut adjustments = candidate.fit.adjustments.clone();
     let (mut made, mut flaw) = (Vec::new(), None);
     for one in kept {

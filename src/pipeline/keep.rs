@@ -7,7 +7,7 @@ use super::papers::Made;
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Output, Source};
 use crate::media::storage::{Storage, StorageError};
-use crate::media::{Container, Probe, VideoFlaw};
+use crate::media::{Probe, VideoFlaw};
 use bytes::Bytes;
 use tokio::time::Instant;
 

@@ -5,8 +5,9 @@ use super::fit::Adjustment;
 use super::trail::Attempt;
 use crate::base::{Timestamp, Usd};
 use crate::fault::Fault;
-use crate::job::{Job, ResponseForm};
+use crate::job::{Input, Job, ResponseForm};
 use crate::media::Size;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -15,10 +16,10 @@ use serde_json::Value;
 pub(super) struct Request {
     /// The job, its inputs aside.
     pub job: Job,
-    /// Its input files in the media store, with their media types.
-    pub inputs: Vec<(String, String)>,
+    /// Its inputs, beside the media.
+    pub inputs: Vec<KeptInput>,
     /// The mask, likewise.
-    pub mask: Option<(String, String)>,
+    pub mask: Option<KeptInput>,
     /// The canonical model.
     pub model: String,
     /// Whether the caller named the provider.
@@ -29,6 +30,24 @@ pub(super) struct Request {
     pub origin: String,
     /// Who wants to be told of the end.
     pub webhook_url: Option<String>,
+}
+
+/// An input whose bytes lie beside the media.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct KeptInput {
+    /// Its name there.
+    pub name: String,
+    /// The media type.
+    pub mime: String,
+    /// Pixels.
+    pub size: Option<Size>,
+}
+
+impl KeptInput {
+    /// The input with these bytes; prices and fits need none.
+    pub(super) fn with(&self, bytes: Bytes) -> Input {
+        Input { mime: self.mime.clone(), bytes, size: self.size }
+    }
 }
 
 /// How far a job is. Everything that must survive a crash, and nothing that is large.
@@ -151,6 +170,9 @@ pub struct View {
     pub metadata: Option<Value>,
     /// The caller's end user.
     pub user: Option<String>,
+    /// The video that it was made from, when it is a remix.
+    #[serde(default)]
+    pub remixed_from: Option<String>,
     /// Whether simulators made it.
     pub sandbox: bool,
 }
