@@ -1,6 +1,7 @@
 //! One request from its job to its answer: the story in order.
 
 use super::answer::{Answer, Delivery, Estimate, Handle, Timing};
+use super::background::Jobs;
 use super::failover::{Outcome, Runner};
 use super::finish::Finished;
 use super::fit::Adjustment;
@@ -31,6 +32,8 @@ pub struct Gateway {
     pub storage: Storage,
     /// Fetches what callers name: a guard without exceptions.
     pub callers: Client,
+    /// Takes what outlives its request.
+    pub jobs: Jobs,
     /// Whether the providers are simulators.
     pub sandbox: bool,
 }
@@ -71,7 +74,7 @@ impl Gateway {
         }
     }
 
-    fn plan(&self, job: &Job) -> Result<Plan, Error> {
+    pub(super) fn plan(&self, job: &Job) -> Result<Plan, Error> {
         let today = Timestamp::now().rfc3339();
         plan::plan(job, &self.catalog.get(), |provider| self.runner.upstreams.has(provider), &today[..10])
     }
@@ -151,7 +154,7 @@ fn conclude(plan: &Plan, outcome: Outcome, deliveries: Vec<Delivery>, phases: &P
 }
 
 /// What the caller is told when pictures are missing.
-fn refusal(fault: &Fault, plan: &Plan) -> Error {
+pub(super) fn refusal(fault: &Fault, plan: &Plan) -> Error {
     let base = |kind: ErrorKind, message: String| Error {
         retry_after: fault.retry_after,
         upstream_status: fault.upstream_status,

@@ -84,6 +84,11 @@ impl Target {
         &self.label
     }
 
+    /// Whether several processes can use it at once.
+    pub(super) fn is_shared(&self) -> bool {
+        self.engine == Engine::Postgres
+    }
+
     /// Makes the database ready: directory and file exist, the tables are of this version, and it can be written to.
     pub(super) async fn ready(&self) -> Result<(), StoreError> {
         if let Some(directory) = self.file.as_deref().and_then(Path::parent) {

@@ -7,19 +7,23 @@ mod connect;
 mod credential;
 mod error;
 pub mod idempotency;
+pub mod jobs;
 pub mod keys;
 pub mod page;
 pub mod record;
 pub mod requests;
 mod sql;
+pub mod webhooks;
 pub mod writer;
 
 pub use error::StoreError;
 pub use idempotency::{Claim, Claimed, Kept, KeptBody};
+pub use jobs::{JobRow, JobSave, JobStatus, LeasedJob, ListedJobs};
 pub use keys::{Key, KeyStatus, ListedKeys, NewKey};
 pub use page::{Cursor, Page};
 pub use record::{Record, Status};
 pub use requests::{Filter, Group, GroupBy, Listed, Summary};
+pub use webhooks::{Delivery, ListedDeliveries, NewDelivery, Tried};
 pub use writer::{Stats, Writer};
 
 use connect::Target;
@@ -51,6 +55,7 @@ impl fmt::Debug for Settings {
 pub struct Store {
     pool: AnyPool,
     writer: Writer,
+    shared: bool,
 }
 
 impl Store {
@@ -60,7 +65,8 @@ impl Store {
         target.ready().await?;
         tracing::info!(database = target.label(), "the database is open");
         let pool = target.pool(settings.max_connections.saturating_sub(1).max(1));
-        Ok(Self { pool, writer: Writer::start(target) })
+        let shared = target.is_shared();
+        Ok(Self { pool, writer: Writer::start(target), shared })
     }
 
     /// Whether the database answers, for readiness checks.
@@ -68,6 +74,11 @@ impl Store {
         let question = sqlx::query("SELECT 1").execute(&self.pool);
         timeout(Duration::from_secs(2), question).await.map_err(|_| StoreError::Silent)??;
         Ok(())
+    }
+
+    /// What lets replicas that lease at the same time pass each other by. SQLite lets one writer in at a time anyway.
+    const fn skip_locked(&self) -> &'static str {
+        if self.shared { " FOR UPDATE SKIP LOCKED" } else { "" }
     }
 
     /// The one place that writes the request log.

@@ -171,7 +171,8 @@ impl Store {
     }
 
     /// Settles rows that a crash left `processing`: those created before `before` become `cancelled` with the code
-    /// `INTERRUPTED`, and their estimate counts as possibly spent. Returns how many.
+    /// `INTERRUPTED`, and their estimate counts as possibly spent. Stored jobs are not interrupted: a worker goes on with
+    /// them. Returns how many.
     ///
     /// Where replicas share the database, `before` must lie further back than the longest request, or it meets rows that
     /// another replica is still working on (their own final rows would set that right, but late).
@@ -179,7 +180,8 @@ impl Store {
         let mut sql = Sql::new(
             "UPDATE requests SET status = 'cancelled', error_code = 'INTERRUPTED', \
              error_message = 'The gateway stopped while this request was running. Its estimate may have been spent.', \
-             cost_uncertain = COALESCE(cost_estimate, cost_uncertain) WHERE status = 'processing' AND created_at < ",
+             cost_uncertain = COALESCE(cost_estimate, cost_uncertain) WHERE status = 'processing' \
+             AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = requests.id AND jobs.done = 0) AND created_at < ",
         );
         sql.bind(before.millis())?;
         Ok(sql.query().execute(&self.pool).await?.rows_affected())
