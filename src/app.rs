@@ -112,7 +112,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         callers,
         sandbox: sandbox.is_some(),
     });
-    aside.push(tokio::spawn(sweep(storage, stopped.clone())));
+    aside.push(tokio::spawn(sweep(storage, store.clone(), stopped.clone())));
     // Last of what can fail: a first key is shown once, so it is made only by a start that succeeds.
     let first_key = prepare_keys(&store, &config.auth.bootstrap_key).await?;
     let api = Api::new(gateway, store.clone(), &config.server);
@@ -253,12 +253,15 @@ fn serve_sandbox(sandbox: Sandbox, listener: TcpListener, stopped: watch::Receiv
     })
 }
 
-async fn sweep(storage: Storage, mut stopped: watch::Receiver<bool>) {
+async fn sweep(storage: Storage, store: Store, mut stopped: watch::Receiver<bool>) {
     while timeout(SWEEP, stopped.changed()).await.is_err() {
         match storage.sweep().await {
             Ok(0) => {}
             Ok(deleted) => tracing::debug!(deleted, "expired media deleted"),
             Err(error) => tracing::warn!(%error, "expired media could not be deleted"),
+        }
+        if let Err(error) = store.sweep_idempotency(Timestamp::now()).await {
+            tracing::warn!(%error, "expired idempotency keys could not be deleted");
         }
     }
 }

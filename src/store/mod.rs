@@ -11,6 +11,8 @@ mod connect;
 mod credential;
 mod desk;
 mod error;
+pub mod idempotency;
+pub mod jobs;
 mod journal;
 pub mod keys;
 mod known;
@@ -22,16 +24,20 @@ pub mod requests;
 mod rollup;
 mod sql;
 pub mod summary;
+pub mod webhooks;
 pub mod writer;
 
 pub use accounts::NewAccount;
 pub use books::{Account, Billing, Denial, LimitEvent, Limits, Used};
 pub use error::StoreError;
+pub use idempotency::{Claim, Claimed, Kept, KeptBody};
+pub use jobs::{JobRow, JobSave, JobStatus, LeasedJob, ListedJobs};
 pub use keys::{Key, KeyStatus, ListedKeys, NewKey};
 pub use page::{Cursor, Page};
 pub use record::{Record, Status};
 pub use requests::{Filter, Listed};
 pub use summary::{Group, GroupBy, Summary};
+pub use webhooks::{Delivery, ListedDeliveries, NewDelivery, Tried};
 pub use writer::{Stats, Writer};
 
 use crate::base::{Timestamp, id};
@@ -142,6 +148,14 @@ impl Store {
         if answer.is_ok() || self.writer.can_do_without() { Ok(()) } else { answer.map(drop) }
     }
 
+    /// What lets replicas that lease at the same time pass each other by. SQLite lets one writer in at a time anyway.
+    const fn skip_locked(&self) -> &'static str {
+        match self.engine {
+            Engine::Sqlite => "",
+            Engine::Postgres => " FOR UPDATE SKIP LOCKED",
+        }
+    }
+
     /// The one place that writes the request log.
     pub fn writer(&self) -> &Writer {
         &self.writer
@@ -170,6 +184,15 @@ impl Store {
     /// Asks for one row.
     async fn row(&self, sql: Sql) -> Result<Option<AnyRow>, StoreError> {
         Ok(self.rows(sql).await?.into_iter().next())
+    }
+
+    /// Changes rows outside the log and returns them.
+    async fn changed(&self, sql: Sql) -> Result<Vec<AnyRow>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let mut transaction = connection.begin_with(self.engine.begin_write()).await?;
+        let rows = sql.query().fetch_all(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(rows)
     }
 
     /// Changes something outside the log; how many rows it was.

@@ -24,6 +24,8 @@ pub enum Cursor {
     After(String),
     /// The rows just newer than this id.
     Before(String),
+    /// The oldest rows.
+    End,
 }
 
 /// A page as it was read.
@@ -55,6 +57,7 @@ impl List<'_> {
             Cursor::Start => (None, false),
             Cursor::After(id) => (Some(id), false),
             Cursor::Before(id) => (Some(id), true),
+            Cursor::End => (None, true),
         };
         let place = match cursor {
             None => None,

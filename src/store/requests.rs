@@ -97,7 +97,8 @@ impl Store {
     }
 
     /// Settles rows that a crash left `processing`: those created before `before` become `cancelled` with the code
-    /// `INTERRUPTED`, and their estimate counts as possibly spent. Returns how many.
+    /// `INTERRUPTED`, and their estimate counts as possibly spent. Stored jobs are not interrupted: a worker goes on with
+    /// them. Returns how many.
     ///
     /// Where replicas share the database, `before` must lie further back than the longest request, or it meets rows that
     /// another replica is still working on (their own final rows would set that right, but late).
@@ -115,6 +116,7 @@ impl Store {
         loop {
             let mut conditions = Conditions::default();
             conditions.when("status =", Some(Status::Processing.as_str()));
+            conditions.is("NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = requests.id AND jobs.done = 0)");
             narrow(&mut conditions);
             let mut sql = Sql::new(&format!("SELECT {} FROM requests", *ROW));
             conditions.write(&mut sql)?;
