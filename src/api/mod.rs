@@ -1,5 +1,6 @@
 //! The HTTP face: paths, bodies, envelopes. Knows no provider.
 
+mod accounts;
 mod body;
 mod caller;
 mod error;
@@ -116,6 +117,10 @@ impl Api {
         let native = Router::new()
             .route("/requests", get(requests::list))
             .route("/requests/{id}", get(requests::one))
+            .route("/balance", get(accounts::balance))
+            .route("/accounts", get(accounts::list).post(accounts::create))
+            .route("/accounts/{id}", get(accounts::one))
+            .route("/accounts/{id}/credits", post(accounts::credit))
             .route("/keys", get(keys::list).post(keys::create))
             .route("/keys/{id}", get(keys::one).delete(keys::revoke))
             .route("/keys/{id}/rotate", post(keys::rotate));

@@ -101,8 +101,7 @@ fn admit(queue: &Queue, kind: &str, headers: &HeaderMap, body: &[u8]) -> Result<
             };
             let size = Size::of_ratio(Ratio::parse(shape).map_or(1.0, |ratio| ratio.value()), 1024.0);
             let motif = Motif { prompt: prompt.as_str().into(), index: 0, size, format, black: false };
-            // Only the catalog's price is known, and that by the pixel.
-            (Work::Pictures(vec![motif]), by_pixels(&route.price, size))
+            (Work::Pictures(vec![motif]), bill::price(&route.price, &body, size, 1))
         } else {
             fields.one_of("resolution", &["540p", "720p", "1080p", "4k"])?;
             fields.flag("loop")?;
@@ -113,13 +112,6 @@ fn admit(queue: &Queue, kind: &str, headers: &HeaderMap, body: &[u8]) -> Result<
     };
     let read = read().map_err(|flaw| invalid(&flaw))?;
     if broke { Err(refuse(402, "Insufficient credits")) } else { Ok(read) }
-}
-
-/// A price by the million pixels, not rounded.
-fn by_pixels(prices: &crate::catalog::Price, size: Size) -> crate::base::Usd {
-    let area = rust_decimal::Decimal::from(size.area()) / rust_decimal::Decimal::from(1_000_000);
-    let dollars = prices.lines.iter().map(|line| area * line.unit_price).sum();
-    crate::base::Usd::from_dollars(dollars).unwrap_or_default()
 }
 
 fn describe(job: &Job, base: &str, fault: Option<Fault>) -> Value {

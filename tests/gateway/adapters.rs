@@ -5,8 +5,9 @@ use super::kit::{
     runner,
 };
 use bytes::Bytes;
+use lumenfall::app;
 use lumenfall::base::Timestamp;
-use lumenfall::catalog::Route;
+use lumenfall::catalog::{Catalog, Route};
 use lumenfall::config::Config;
 use lumenfall::fault::Fault;
 use lumenfall::job::{Brief, Input, Job, Mode, Output, ResponseForm};
@@ -15,11 +16,17 @@ use lumenfall::outbound::{Call, Content, Payload, Reply};
 use lumenfall::pipeline::brief_for;
 use lumenfall::providers::{self, Adapter, Site, Turn};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
 const BASE: &str = "https://provider.example";
+
+static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
+    let mut catalog = app::embedded_catalog().unwrap();
+    catalog.add_deployment(DEPLOYED, DEPLOYED, &[DEPLOYED_MODEL]);
+    catalog
+});
 
 /// The adapter's side of a conversation, no network.
 #[test]
@@ -48,7 +55,7 @@ fn check(name: &str, ends: &Ends, outcome: Result<Vec<Output>, Fault>) {
 fn converse(adapter: &dyn Adapter, fixture: &Fixture) -> Result<Vec<Output>, Fault> {
     let site = Site { base_url: BASE.to_owned() };
     let mut turns = fixture.turns.iter().filter(|turn| !turn.reply.is_file());
-    let mut turn = adapter.open(&brief(adapter, fixture), &site)?;
+    let mut turn = adapter.open(&brief(fixture), &site)?;
     loop {
         let call = match turn {
             Turn::Done(outputs, _) => {
@@ -85,24 +92,20 @@ fn converse(adapter: &dyn Adapter, fixture: &Fixture) -> Result<Vec<Output>, Fau
 }
 
 /// What the pipeline hands to the adapter for the fixture's request.
-fn brief(adapter: &dyn Adapter, fixture: &Fixture) -> Brief {
-    let (route, job) = ask(adapter, fixture);
+fn brief(fixture: &Fixture) -> Brief {
+    let (route, job) = ask(fixture);
     brief_for(&job, &route).unwrap_or_else(|why| panic!("{}: {why}", fixture.name))
 }
 
 /// The fixture's request as a job, and the route that it goes to.
-fn ask(adapter: &dyn Adapter, fixture: &Fixture) -> (Arc<Route>, Job) {
+fn ask(fixture: &Fixture) -> (Arc<Route>, Job) {
     let request = &fixture.request;
-    let files =
-        [("models", include_str!("../../config/catalog/models.toml")), (adapter.card().id, adapter.card().catalog)];
-    let mut catalog = lumenfall::catalog::load(files).unwrap();
-    catalog.add_deployment(DEPLOYED, DEPLOYED, &[DEPLOYED_MODEL]);
-    let named = catalog.find(request["model"].as_str().unwrap()).unwrap();
+    let named = CATALOG.find(request["model"].as_str().unwrap()).unwrap();
     let images = inputs(&request["images"]);
     let still = if images.is_empty() { Mode::TextToImage } else { Mode::ImageEdit };
     let mode = fixture.video().unwrap_or(still);
     let fits = |route: &&Arc<Route>| route.provider == fixture.provider() && route.modes.contains(&mode);
-    let route = catalog.routes(named.model).iter().find(fits).unwrap_or_else(|| panic!("{}: no route", fixture.name));
+    let route = CATALOG.routes(named.model).iter().find(fits).unwrap_or_else(|| panic!("{}: no route", fixture.name));
     let said = |name: &str| text(&request[name]);
     let (size, ratio, tier) = (said("size"), said("aspect_ratio"), said("resolution"));
     let extra = request.as_object().unwrap().clone().into_iter().filter(|(name, _)| !TAKEN.contains(&name.as_str()));
@@ -221,9 +224,8 @@ async fn follow_video(fixture: &Fixture, upstream: &Scripted) {
     let settings = pointed(fixture.provider(), &upstream.base);
     let environment = settings.into_iter().map(|(key, value)| (format!("LUMENFALL_{key}"), value)).collect();
     let config = Config::load(None, &environment).unwrap();
-    let adapter = providers::find(fixture.provider()).unwrap();
     let deadline = Instant::now() + Duration::from_secs(30);
-    let outcome = film(&runner(&config, None), fixture.provider(), &brief(adapter, fixture), deadline).await;
+    let outcome = film(&runner(&config, None), fixture.provider(), &brief(fixture), deadline).await;
     match outcome {
         Ok(files) => {
             assert_eq!(Some(files.len()), fixture.ends.outputs, "{name}");
