@@ -207,7 +207,7 @@ fn shrink(said: &mut Said) -> bool {
 /// A job in a state that nobody knows.
 fn estrange(said: &mut Said, index: usize) -> bool {
     let Some(json) = said.json.as_mut().filter(|_| index > 0) else { return false };
-    for pointer in ["/status", "/data/status", "/output/task_status", "/task_status"] {
+    for pointer in ["/status", "/state", "/data/status", "/data/task_status", "/output/task_status", "/task_status"] {
         if let Some(status) = json.pointer_mut(pointer).filter(|status| status.is_string()) {
             *status = json!("SLEEPING");
             return true;
