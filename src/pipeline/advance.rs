@@ -200,7 +200,8 @@ impl Desk {
         let fresh: Vec<usize> =
             due.iter().copied().filter(|index| held.state.tracks[*index].stage == Stage::Ready).collect();
         let inputs = if fresh.is_empty() { Vec::new() } else { self.intend(held, &papers, &fresh).await? };
-        let tracks: Vec<(usize, Track)> = due.into_iter().map(|index| (index, held.state.tracks[index].clone())).collect();
+        let tracks: Vec<(usize, Track)> =
+            due.into_iter().map(|index| (index, held.state.tracks[index].clone())).collect();
         let frame = Frame { id: held.id.clone(), created_at: held.created_at, position: held.state.position };
         let frame = &frame;
         let (papers, inputs) = (&papers, &inputs);
@@ -286,7 +287,8 @@ impl Desk {
             _ => {
                 let papers = papers().await?;
                 let candidate = papers.candidate(frame.position).ok_or(Halt::Trouble)?;
-                let opened = brief(&papers.request, &candidate.route, track.n, inputs).and_then(|brief| driver.open(&brief));
+                let opened =
+                    brief(&papers.request, &candidate.route, track.n, inputs).and_then(|brief| driver.open(&brief));
                 (opened.unwrap_or_else(Step::Failed), None)
             }
         };
@@ -315,7 +317,8 @@ impl Desk {
                 let storage = &self.gateway.storage;
                 let ends = Instant::now() + span(now, track.until.max(now.plus(LAST_FETCH)));
                 let debts = &candidate.fit.debts;
-                let keeping = driven.outputs.into_iter().map(|output| keep(runner, storage, output, debts, video, ends));
+                let keeping =
+                    driven.outputs.into_iter().map(|output| keep(runner, storage, output, debts, video, ends));
                 let kept = futures::future::join_all(keeping).await;
                 let later = kept.iter().any(|one| matches!(one, Err(Unkept::Later(_))));
                 if let Some(course) = course.filter(|course| later && course.failures + 1 < PATIENT_READS) {
@@ -384,7 +387,8 @@ impl Desk {
         }
         if let Some(made) = held.state.made.first() {
             view.size = made.size.unwrap_or(view.size);
-            view.seconds = made.millis.map_or(view.seconds, |millis| u32::try_from((millis + 500) / 1000).unwrap_or(u32::MAX));
+            view.seconds =
+                made.millis.map_or(view.seconds, |millis| u32::try_from((millis + 500) / 1000).unwrap_or(u32::MAX));
         }
         let (status, row) = match &end {
             End::Completed => (JobStatus::Completed, Status::Completed),
@@ -649,7 +653,8 @@ fn bill(
         let text = "the provider answered without a result";
         return over(papers, frame, track, Fault::new(FaultKind::Empty, text).accepted(Accepted::Maybe));
     }
-    let told = |one: &Result<(Made, Vec<&'static str>), Unkept>| one.as_ref().ok().map(|(made, _)| (made.size, made.millis));
+    let told =
+        |one: &Result<(Made, Vec<&'static str>), Unkept>| one.as_ref().ok().map(|(made, _)| (made.size, made.millis));
     let sizes = kept.iter().map(|one| told(one).and_then(|told| told.0).unwrap_or(candidate.fit.expect)).collect();
     let measured = kept.iter().find_map(|one| told(one)?.1).map(|millis| Decimal::from(millis) / Decimal::from(1000));
     let made = candidate.made(&papers.request.job, sizes, usage);
