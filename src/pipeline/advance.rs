@@ -39,7 +39,7 @@ pub(super) struct Held {
     pub(super) state: State,
     /// Whether its owner asked to stop it.
     pub(super) cancel: bool,
-    /// When it was taken from another process, what that one may have been doing is not known.
+    /// What was being done when it was left (by another process, or by this one in trouble) is not known.
     pub(super) inherited: bool,
 }
 
@@ -209,12 +209,17 @@ impl Desk {
             .iter()
             .map(|(index, track)| async move { (*index, self.track(frame, track, papers, inputs).await) })
             .collect();
+        // Trouble with one of them cuts no other off: what has been sent is waited for.
+        let mut halted = Ok(());
         while let Some((index, came)) = running.next().await {
-            if held.state.follow(index, came?) {
-                self.save(held, JobStatus::InProgress, None, None, None).await?;
-            }
+            let stored = match came.map(|came| held.state.follow(index, came)) {
+                Ok(true) => self.save(held, JobStatus::InProgress, None, None, None).await,
+                Ok(false) => Ok(()),
+                Err(halt) => Err(halt),
+            };
+            halted = halted.and(stored);
         }
-        Ok(())
+        halted
     }
 
     /// The intent, durable before anything is sent. From here on, whoever finds the job without a ticket takes the
@@ -231,6 +236,10 @@ impl Desk {
         let now = Timestamp::now();
         held.state.called.get_or_insert(now);
         let typical = Duration::from_secs(u64::from(candidate.route.typical_seconds));
+        let mut view = papers.view.clone();
+        view.provider.clone_from(&candidate.route.provider);
+        view.executed_model = candidate.route.executed_model();
+        let before = held.state.tracks.clone();
         for index in fresh {
             let track = &mut held.state.tracks[*index];
             track.stage = Stage::Submitting;
@@ -239,10 +248,9 @@ impl Desk {
             // Simulators do not take as long as what they simulate.
             track.hold = if self.gateway.sandbox { now } else { now.plus(typical / 4) };
         }
-        let mut view = papers.view.clone();
-        view.provider.clone_from(&candidate.route.provider);
-        view.executed_model = candidate.route.executed_model();
-        self.save(held, JobStatus::InProgress, Some(&view), None, None).await?;
+        // Without a stored intent nothing is sent, so the tracks are as they were.
+        let stored = self.save(held, JobStatus::InProgress, Some(&view), None, None).await;
+        stored.inspect_err(|_| held.state.tracks = before)?;
         // A process that was asleep for as long as its lease may find the job in other hands.
         if self.lease_holds() { Ok(inputs) } else { Err(Halt::Lost) }
     }
