@@ -74,12 +74,13 @@ fn check(name: &str, ends: &Ends, outcome: Result<Vec<Output>, Fault>) {
 
 fn converse(adapter: &dyn Adapter, fixture: &Fixture) -> Result<(Vec<Output>, Usage), Fault> {
     let site = Site { base_url: BASE.to_owned() };
-    let mut turns = fixture.turns.iter().filter(|turn| !turn.reply.is_file());
+    let mut turns = fixture.turns.iter();
     let mut turn = adapter.open(&brief(fixture), &site)?;
     loop {
         let call = match turn {
             Turn::Done(outputs, usage) => {
-                assert!(turns.next().is_none(), "{}: finished with turns left", fixture.name);
+                // What is left are downloads, which no adapter sees.
+                assert!(turns.all(|turn| turn.reply.is_file()), "{}: finished with turns left", fixture.name);
                 return Ok((outputs, usage));
             }
             Turn::Next(call) | Turn::Wait(call) => call,
