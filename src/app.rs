@@ -237,8 +237,7 @@ async fn prepare_keys(store: &Store, bootstrap: &Secret) -> Result<Option<Secret
         account_id: "default".to_owned(),
         name: Some(name.to_owned()),
         admin: true,
-        allowed_models: Vec::new(),
-        expires_at: None,
+        ..NewKey::default()
     };
     if !bootstrap.is_empty() {
         store.ensure_key(bootstrap, admin("bootstrap")).await?;

@@ -1,5 +1,6 @@
 //! The HTTP face: paths, bodies, envelopes. Knows no provider.
 
+mod accounts;
 mod body;
 mod caller;
 mod error;
@@ -123,6 +124,10 @@ impl Api {
         let native = Router::new()
             .route("/requests", get(requests::list))
             .route("/requests/{id}", get(requests::one))
+            .route("/balance", get(accounts::balance))
+            .route("/accounts", get(accounts::list).post(accounts::create))
+            .route("/accounts/{id}", get(accounts::one))
+            .route("/accounts/{id}/credits", post(accounts::credit))
             .route("/webhooks/secret", get(webhooks::secret))
             .route("/webhooks/secret/rotate", post(webhooks::rotate))
             .route("/webhooks/deliveries", get(webhooks::deliveries))

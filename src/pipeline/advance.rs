@@ -39,7 +39,7 @@ pub(super) struct Held {
     pub(super) state: State,
     /// Whether its owner asked to stop it.
     pub(super) cancel: bool,
-    /// When it was taken from another process, what that one may have been doing is not known.
+    /// What was being done when it was left (by another process, or by this one in trouble) is not known.
     pub(super) inherited: bool,
 }
 
@@ -200,7 +200,8 @@ impl Desk {
         let fresh: Vec<usize> =
             due.iter().copied().filter(|index| held.state.tracks[*index].stage == Stage::Ready).collect();
         let inputs = if fresh.is_empty() { Vec::new() } else { self.intend(held, &papers, &fresh).await? };
-        let tracks: Vec<(usize, Track)> = due.into_iter().map(|index| (index, held.state.tracks[index].clone())).collect();
+        let tracks: Vec<(usize, Track)> =
+            due.into_iter().map(|index| (index, held.state.tracks[index].clone())).collect();
         let frame = Frame { id: held.id.clone(), created_at: held.created_at, position: held.state.position };
         let frame = &frame;
         let (papers, inputs) = (&papers, &inputs);
@@ -208,12 +209,17 @@ impl Desk {
             .iter()
             .map(|(index, track)| async move { (*index, self.track(frame, track, papers, inputs).await) })
             .collect();
+        // Trouble with one of them cuts no other off: what has been sent is waited for.
+        let mut halted = Ok(());
         while let Some((index, came)) = running.next().await {
-            if held.state.follow(index, came?) {
-                self.save(held, JobStatus::InProgress, None, None, None).await?;
-            }
+            let stored = match came.map(|came| held.state.follow(index, came)) {
+                Ok(true) => self.save(held, JobStatus::InProgress, None, None, None).await,
+                Ok(false) => Ok(()),
+                Err(halt) => Err(halt),
+            };
+            halted = halted.and(stored);
         }
-        Ok(())
+        halted
     }
 
     /// The intent, durable before anything is sent. From here on, whoever finds the job without a ticket takes the
@@ -230,6 +236,10 @@ impl Desk {
         let now = Timestamp::now();
         held.state.called.get_or_insert(now);
         let typical = Duration::from_secs(u64::from(candidate.route.typical_seconds));
+        let mut view = papers.view.clone();
+        view.provider.clone_from(&candidate.route.provider);
+        view.executed_model = candidate.route.executed_model();
+        let before = held.state.tracks.clone();
         for index in fresh {
             let track = &mut held.state.tracks[*index];
             track.stage = Stage::Submitting;
@@ -238,10 +248,9 @@ impl Desk {
             // Simulators do not take as long as what they simulate.
             track.hold = if self.gateway.sandbox { now } else { now.plus(typical / 4) };
         }
-        let mut view = papers.view.clone();
-        view.provider.clone_from(&candidate.route.provider);
-        view.executed_model = candidate.route.executed_model();
-        self.save(held, JobStatus::InProgress, Some(&view), None, None).await?;
+        // Without a stored intent nothing is sent, so the tracks are as they were.
+        let stored = self.save(held, JobStatus::InProgress, Some(&view), None, None).await;
+        stored.inspect_err(|_| held.state.tracks = before)?;
         // A process that was asleep for as long as its lease may find the job in other hands.
         if self.lease_holds() { Ok(inputs) } else { Err(Halt::Lost) }
     }
@@ -286,7 +295,8 @@ impl Desk {
             _ => {
                 let papers = papers().await?;
                 let candidate = papers.candidate(frame.position).ok_or(Halt::Trouble)?;
-                let opened = brief(&papers.request, &candidate.route, track.n, inputs).and_then(|brief| driver.open(&brief));
+                let opened =
+                    brief(&papers.request, &candidate.route, track.n, inputs).and_then(|brief| driver.open(&brief));
                 (opened.unwrap_or_else(Step::Failed), None)
             }
         };
@@ -315,7 +325,8 @@ impl Desk {
                 let storage = &self.gateway.storage;
                 let ends = Instant::now() + span(now, track.until.max(now.plus(LAST_FETCH)));
                 let debts = &candidate.fit.debts;
-                let keeping = driven.outputs.into_iter().map(|output| keep(runner, storage, output, debts, video, ends));
+                let keeping =
+                    driven.outputs.into_iter().map(|output| keep(runner, storage, output, debts, video, ends));
                 let kept = futures::future::join_all(keeping).await;
                 let later = kept.iter().any(|one| matches!(one, Err(Unkept::Later(_))));
                 if let Some(course) = course.filter(|course| later && course.failures + 1 < PATIENT_READS) {
@@ -384,7 +395,8 @@ impl Desk {
         }
         if let Some(made) = held.state.made.first() {
             view.size = made.size.unwrap_or(view.size);
-            view.seconds = made.millis.map_or(view.seconds, |millis| u32::try_from((millis + 500) / 1000).unwrap_or(u32::MAX));
+            view.seconds =
+                made.millis.map_or(view.seconds, |millis| u32::try_from((millis + 500) / 1000).unwrap_or(u32::MAX));
         }
         let (status, row) = match &end {
             End::Completed => (JobStatus::Completed, Status::Completed),
@@ -649,7 +661,8 @@ fn bill(
         let text = "the provider answered without a result";
         return over(papers, frame, track, Fault::new(FaultKind::Empty, text).accepted(Accepted::Maybe));
     }
-    let told = |one: &Result<(Made, Vec<&'static str>), Unkept>| one.as_ref().ok().map(|(made, _)| (made.size, made.millis));
+    let told =
+        |one: &Result<(Made, Vec<&'static str>), Unkept>| one.as_ref().ok().map(|(made, _)| (made.size, made.millis));
     let sizes = kept.iter().map(|one| told(one).and_then(|told| told.0).unwrap_or(candidate.fit.expect)).collect();
     let measured = kept.iter().find_map(|one| told(one)?.1).map(|millis| Decimal::from(millis) / Decimal::from(1000));
     let made = candidate.made(&papers.request.job, sizes, usage);

@@ -112,7 +112,11 @@ impl<T: Transport> Driver<'_, T> {
     pub(super) async fn step(&self, course: Course, deadline: Instant) -> Step {
         let Course { call, submitted, failures } = course;
         let mut answered = false;
-        let limit = if matches!(call.leg, Leg::Poll | Leg::Fetch) { deadline.min(Instant::now() + READ_LIMIT) } else { deadline };
+        let limit = if matches!(call.leg, Leg::Poll | Leg::Fetch) {
+            deadline.min(Instant::now() + READ_LIMIT)
+        } else {
+            deadline
+        };
         let outcome = self.wire.send(&call, limit).await.and_then(|reply| {
             answered = reply.ok();
             if answered { self.adapter.read(&call, &reply, self.site) } else { Err(self.adapter.fault(&call, &reply)) }

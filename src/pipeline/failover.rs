@@ -260,7 +260,12 @@ fn bill_outputs(
 
 /// What a failed call costs: what the provider says; else nothing when it was not taken, the estimate when it was, and
 /// nobody knows in between.
-pub(super) fn bill_fault(candidate: &Candidate, job: &Job, n: u32, fault: &Fault) -> (Charge, Option<crate::base::Usd>) {
+pub(super) fn bill_fault(
+    candidate: &Candidate,
+    job: &Job,
+    n: u32,
+    fault: &Fault,
+) -> (Charge, Option<crate::base::Usd>) {
     if let Some(usage) = &fault.usage {
         let charge = candidate.route.price.charge(&candidate.made(job, Vec::new(), Usage::clone(usage)));
         if charge.amount.is_some() {

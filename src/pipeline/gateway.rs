@@ -53,8 +53,13 @@ impl Gateway {
             Ok(plan) => plan,
             Err(error) => return Err(self.ledger.reject(asker, &job.model, &error).await),
         };
-        let estimate = plan.first().estimate(job, job.n).amount;
-        let record = self.ledger.open(&asker, &plan, job, estimate).await?;
+        // The dearest route that may be taken: whoever is let in can pay for wherever failover leads.
+        let estimate = plan.candidates.iter().filter_map(|candidate| candidate.estimate(job, job.n).amount).max();
+        let record = match self.ledger.open(&asker, &plan, job, estimate).await {
+            Ok(record) => record,
+            Err(error) if error.kind == ErrorKind::Unavailable => return Err(error),
+            Err(error) => return Err(self.ledger.reject(asker, &job.model, &error).await),
+        };
         let called = Instant::now();
         let deadline = asker.arrived + Duration::from_secs(self.runner.settings.deadline_seconds);
         let outcome = self.runner.run(&plan, job, asker.arrived, deadline).await;

@@ -36,7 +36,11 @@ pub(super) async fn keep(
     video: bool,
     deadline: Instant,
 ) -> Result<(Made, Vec<&'static str>), Unkept> {
-    if video { keep_video(runner, storage, output, deadline).await } else { keep_picture(runner, storage, output, debts, deadline).await }
+    if video {
+        keep_video(runner, storage, output, deadline).await
+    } else {
+        keep_picture(runner, storage, output, debts, deadline).await
+    }
 }
 
 async fn keep_picture(
@@ -152,5 +156,7 @@ fn unusable(flaw: VideoFlaw) -> Unkept {
 
 fn unstored(error: StorageError) -> Unkept {
     tracing::error!(%error, "media could not be stored");
-    Unkept::Later(Fault::new(FaultKind::Unavailable, "what the provider made could not be stored").accepted(Accepted::Yes))
+    Unkept::Later(
+        Fault::new(FaultKind::Unavailable, "what the provider made could not be stored").accepted(Accepted::Yes),
+    )
 }

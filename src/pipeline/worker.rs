@@ -167,7 +167,11 @@ impl Worker {
                 let rest = match desk.work(&mut held).await {
                     Ok(true) | Err(Halt::Lost) => return None,
                     Ok(false) => None,
-                    Err(Halt::Trouble) => Some(REST),
+                    // A submit of which nothing came back is not made again, no more than another process's.
+                    Err(Halt::Trouble) => {
+                        held.inherited = true;
+                        Some(REST)
+                    }
                 };
                 Some((held, rest))
             });

@@ -132,7 +132,7 @@ const ROW: &str = "id, created_at, account_id, key_id, kind, status, request, st
 impl Store {
     /// Stores a new job, leased to `owner` at once.
     pub async fn add_job(&self, job: &JobRow, owner: &str, lease_until: Timestamp) -> Result<(), StoreError> {
-        sql_insert(job, owner, lease_until)?.query().execute(&self.pool).await?;
+        self.run(sql_insert(job, owner, lease_until)?).await?;
         Ok(())
     }
 
@@ -140,7 +140,7 @@ impl Store {
     pub async fn job(&self, id: &str, account: Option<&str>) -> Result<Option<JobRow>, StoreError> {
         let mut sql = Sql::new(&format!("SELECT {ROW} FROM jobs"));
         one(id, account).write(&mut sql)?;
-        sql.query().fetch_optional(&self.pool).await?.as_ref().map(read).transpose()
+        self.row(sql).await?.as_ref().map(read).transpose()
     }
 
     /// A page of jobs of one kind, newest first. `None`: the cursor is no job (of that account).
@@ -173,7 +173,7 @@ impl Store {
         sql.push(" WHERE id IN (SELECT id FROM jobs WHERE done = 0 AND lease_until < ").bind(now.millis())?;
         sql.push(" ORDER BY lease_until LIMIT ").bind(i64::from(limit))?.push(self.skip_locked()).push(")");
         sql.push(" RETURNING id, created_at, deadline_at, state, cancel");
-        let rows = sql.query().fetch_all(&self.pool).await?;
+        let rows = self.changed(sql).await?;
         let leased = |row: &AnyRow| {
             Ok(LeasedJob {
                 id: row.try_get("id")?,
@@ -191,14 +191,14 @@ impl Store {
         let mut sql = Sql::new("UPDATE jobs SET lease_until = ");
         sql.bind(until.millis())?.push(" WHERE done = 0 AND lease_owner = ").bind(owner.to_owned())?;
         sql.push(" AND lease_until >= ").bind(now.millis())?;
-        Ok(sql.query().execute(&self.pool).await?.rows_affected())
+        self.run(sql).await
     }
 
     /// Gives back every lease of `owner`: others go on at once.
     pub async fn release_jobs(&self, owner: &str) -> Result<u64, StoreError> {
         let mut sql = Sql::new("UPDATE jobs SET lease_owner = NULL, lease_until = 0 WHERE done = 0 AND lease_owner = ");
         sql.bind(owner.to_owned())?;
-        Ok(sql.query().execute(&self.pool).await?.rows_affected())
+        self.run(sql).await
     }
 
     /// Gives back one lease of `owner`.
@@ -213,7 +213,7 @@ impl Store {
     pub async fn jobs_to_cancel(&self, owner: &str) -> Result<Vec<String>, StoreError> {
         let mut sql = Sql::new("SELECT id FROM jobs WHERE done = 0 AND cancel = 1 AND lease_owner = ");
         sql.bind(owner.to_owned())?;
-        let rows = sql.query().fetch_all(&self.pool).await?;
+        let rows = self.rows(sql).await?;
         rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
     }
 
@@ -223,7 +223,7 @@ impl Store {
         let mut conditions = one(id, account);
         conditions.is("done = 0");
         conditions.write(&mut sql)?;
-        Ok(sql.query().execute(&self.pool).await?.rows_affected() > 0)
+        Ok(self.run(sql).await? > 0)
     }
 
     /// Hides a job that is over, and forgets what was asked and made. Whether there was one.
@@ -232,19 +232,19 @@ impl Store {
         let mut conditions = one(id, account);
         conditions.is("done = 1");
         conditions.write(&mut sql)?;
-        Ok(sql.query().execute(&self.pool).await?.rows_affected() > 0)
+        Ok(self.run(sql).await? > 0)
     }
 
     /// Forgets jobs that ended before `before`. The request log keeps what they cost. Returns how many.
     pub async fn sweep_jobs(&self, before: Timestamp) -> Result<u64, StoreError> {
         let mut sql = Sql::new("DELETE FROM jobs WHERE done = 1 AND completed_at < ");
         sql.bind(before.millis())?;
-        Ok(sql.query().execute(&self.pool).await?.rows_affected())
+        self.run(sql).await
     }
 
     /// Writes saves in one transaction; says of each whether its lease still held. All or none when the database fails.
     pub async fn save_jobs(&self, saves: &[JobSave]) -> Result<Vec<bool>, StoreError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.pool.begin_with(self.engine.begin_write()).await?;
         let mut held = Vec::with_capacity(saves.len());
         for save in saves {
             let done = sql_save(save)?.query().execute(&mut *transaction).await?.rows_affected() > 0;

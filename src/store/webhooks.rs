@@ -85,15 +85,15 @@ impl Store {
         sql.push(") ON CONFLICT (account_id) DO NOTHING");
         let mut question = Sql::new("SELECT secret, previous, previous_until FROM webhook_secrets WHERE account_id = ");
         question.bind(account.to_owned())?;
-        let found = question.query().fetch_optional(&self.pool).await?;
+        let found = self.row(question).await?;
         let row = match found {
             Some(row) => row,
             None => {
-                sql.query().execute(&self.pool).await?;
+                self.run(sql).await?;
                 let mut again =
                     Sql::new("SELECT secret, previous, previous_until FROM webhook_secrets WHERE account_id = ");
                 again.bind(account.to_owned())?;
-                again.query().fetch_one(&self.pool).await?
+                self.row(again).await?.ok_or(sqlx::Error::RowNotFound)?
             }
         };
         let mut secrets = vec![Secret::new(row.try_get::<String, _>("secret")?)];
@@ -116,13 +116,13 @@ impl Store {
         let mut sql = Sql::new("UPDATE webhook_secrets SET previous = secret, previous_until = ");
         sql.bind(until.millis())?.push(", secret = ").bind(fresh.clone())?;
         sql.push(" WHERE account_id = ").bind(account.to_owned())?;
-        sql.query().execute(&self.pool).await?;
+        self.run(sql).await?;
         Ok(Secret::new(fresh))
     }
 
     /// Queues an event. The URL has been checked by whoever took it; it is checked again before each try.
     pub async fn enqueue_webhook(&self, delivery: &NewDelivery) -> Result<(), StoreError> {
-        insert(delivery)?.query().execute(&self.pool).await?;
+        self.run(insert(delivery)?).await?;
         Ok(())
     }
 
@@ -139,17 +139,11 @@ impl Store {
         sql.push(" WHERE id IN (SELECT id FROM webhook_deliveries WHERE status = 'pending' AND due_at <= ");
         sql.bind(now.millis())?.push(" ORDER BY due_at LIMIT ").bind(i64::from(limit))?;
         sql.push(self.skip_locked()).push(&format!(") RETURNING {ROW}"));
-        sql.query().fetch_all(&self.pool).await?.iter().map(read).collect()
+        self.changed(sql).await?.iter().map(read).collect()
     }
 
     /// Notes what came of a try; ignored when the lease went to somebody else meanwhile.
-    pub async fn note_webhook(
-        &self,
-        id: &str,
-        owner: &str,
-        now: Timestamp,
-        tried: &Tried,
-    ) -> Result<(), StoreError> {
+    pub async fn note_webhook(&self, id: &str, owner: &str, now: Timestamp, tried: &Tried) -> Result<(), StoreError> {
         let status = match (&tried.error, tried.again) {
             (None, _) => "delivered",
             (Some(_), Some(_)) => "pending",
@@ -161,7 +155,7 @@ impl Store {
         sql.push(", lease_owner = NULL, due_at = ").bind(tried.again.unwrap_or(now).millis())?;
         sql.push(", delivered_at = ").bind(tried.error.is_none().then(|| now.millis()))?;
         sql.push(" WHERE id = ").bind(id.to_owned())?.push(" AND lease_owner = ").bind(owner.to_owned())?;
-        sql.query().execute(&self.pool).await?;
+        self.run(sql).await?;
         Ok(())
     }
 
@@ -195,14 +189,14 @@ impl Store {
         conditions.when("account_id =", account);
         conditions.write(&mut sql)?;
         sql.push(&format!(" RETURNING {ROW}"));
-        sql.query().fetch_optional(&self.pool).await?.as_ref().map(read).transpose()
+        self.row(sql).await?.as_ref().map(read).transpose()
     }
 
     /// Forgets deliveries that came to their end and were queued before `before`. Returns how many.
     pub async fn sweep_webhooks(&self, before: Timestamp) -> Result<u64, StoreError> {
         let mut sql = Sql::new("DELETE FROM webhook_deliveries WHERE status <> 'pending' AND created_at < ");
         sql.bind(before.millis())?;
-        Ok(sql.query().execute(&self.pool).await?.rows_affected())
+        self.run(sql).await
     }
 }
 
