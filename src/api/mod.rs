@@ -14,6 +14,8 @@ mod layers;
 mod media;
 mod models;
 mod requests;
+mod videos;
+mod webhooks;
 mod wire;
 
 use crate::pipeline::Gateway;
@@ -112,6 +114,11 @@ impl Api {
         let compatible = Router::new()
             .route("/images/generations", post(images::generate))
             .route("/images/edits", post(images::edit))
+            .route("/images/{id}", get(videos::images).delete(videos::discard_images))
+            .route("/videos", get(videos::list).post(videos::create))
+            .route("/videos/{id}", get(videos::one).delete(videos::discard))
+            .route("/videos/{id}/content", get(videos::content))
+            .route("/videos/{id}/remix", post(videos::remix))
             .route("/models", get(models::list))
             .route("/models/{*id}", get(models::one));
         let native = Router::new()
@@ -121,6 +128,10 @@ impl Api {
             .route("/accounts", get(accounts::list).post(accounts::create))
             .route("/accounts/{id}", get(accounts::one))
             .route("/accounts/{id}/credits", post(accounts::credit))
+            .route("/webhooks/secret", get(webhooks::secret))
+            .route("/webhooks/secret/rotate", post(webhooks::rotate))
+            .route("/webhooks/deliveries", get(webhooks::deliveries))
+            .route("/webhooks/deliveries/{id}/redeliver", post(webhooks::redeliver))
             .route("/keys", get(keys::list).post(keys::create))
             .route("/keys/{id}", get(keys::one).delete(keys::revoke))
             .route("/keys/{id}/rotate", post(keys::rotate));

@@ -15,4 +15,5 @@ mod models;
 #[path = "../kit/postgres.rs"]
 mod postgres;
 mod program;
+mod videos;
 mod walk;
