@@ -144,7 +144,13 @@ impl Client {
     }
 
     /// Posts a webhook: no key, no redirect followed. Returns the receiver's status.
-    pub async fn deliver(&self, url: &str, headers: &[(&str, String)], body: String, within: Duration) -> Result<u16, Fault> {
+    pub async fn deliver(
+        &self,
+        url: &str,
+        headers: &[(&str, String)],
+        body: String,
+        within: Duration,
+    ) -> Result<u16, Fault> {
         let url = self.address(url)?;
         let mut request = self.http.post(url).header(header::CONTENT_TYPE, "application/json").body(body);
         for (name, value) in headers {

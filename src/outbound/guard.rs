@@ -58,7 +58,8 @@ impl Guard {
 }
 
 /// Names that clouds give to what is inside.
-const INTERNAL: [&str; 6] = ["localhost", "metadata", "metadata.google.internal", "metadata.goog", "instance-data", "local"];
+const INTERNAL: [&str; 6] =
+    ["localhost", "metadata", "metadata.google.internal", "metadata.goog", "instance-data", "local"];
 
 /// Checks the address of a webhook as written, by the contract's rules: https, a name instead of an IP address, port 443
 /// or 8443, no internal name. Where the name leads is for the guard of the client that delivers.

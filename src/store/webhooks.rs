@@ -143,13 +143,7 @@ impl Store {
     }
 
     /// Notes what came of a try; ignored when the lease went to somebody else meanwhile.
-    pub async fn note_webhook(
-        &self,
-        id: &str,
-        owner: &str,
-        now: Timestamp,
-        tried: &Tried,
-    ) -> Result<(), StoreError> {
+    pub async fn note_webhook(&self, id: &str, owner: &str, now: Timestamp, tried: &Tried) -> Result<(), StoreError> {
         let status = match (&tried.error, tried.again) {
             (None, _) => "delivered",
             (Some(_), Some(_)) => "pending",
