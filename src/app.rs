@@ -1,16 +1,19 @@
 //! The one place that wires: every room from its settings, the listeners, the stop.
 
+mod reload;
+
 use crate::api::Api;
-use crate::base::{Secret, Timestamp};
+use crate::base::{Live, Secret, Timestamp};
 use crate::catalog::{self, Catalog};
 use crate::config::{Config, Problems, Provider};
 use crate::media::storage::{Storage, StorageError};
 use crate::media::{Limits, Workers};
 use crate::outbound::{AuthScheme, Client, Destination, Guard};
-use crate::pipeline::{Finisher, Gateway, Ledger, Runner, Upstream, Upstreams};
+use crate::pipeline::{Courier, Finisher, Gateway, Jobs, Ledger, Runner, Upstream, Upstreams, Worker};
 use crate::providers::{ADAPTERS, Adapter, Reach, Site};
 use crate::sandbox::Sandbox;
 use crate::store::{NewKey, Store, StoreError};
+use reload::Reloadable;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -60,6 +63,8 @@ pub struct Running {
     drain: Duration,
     stop: watch::Sender<bool>,
     server: JoinHandle<io::Result<()>>,
+    /// Those that have something to give back when they stop.
+    working: Vec<JoinHandle<()>>,
     aside: Vec<JoinHandle<()>>,
 }
 
@@ -79,9 +84,15 @@ pub fn catalog_for(config: &Config) -> Result<Catalog, Problems> {
     Ok(catalog)
 }
 
+fn reloadable_catalog(config: &Config, catalog: &Live<Catalog>) -> Reloadable {
+    let (config, catalog) = (config.clone(), catalog.clone());
+    let reload = Box::new(move || catalog_for(&config).map(|read| catalog.set(read)));
+    Reloadable { what: "the catalog", places: Vec::new(), reload }
+}
+
 /// Starts everything and returns once it serves.
 pub async fn start(config: &Config) -> Result<Running, StartError> {
-    let catalog = Arc::new(catalog_for(config).map_err(StartError::Catalog)?);
+    let catalog = Live::new(catalog_for(config).map_err(StartError::Catalog)?);
     let listener = bind(&config.server.listen.to_string(), "LUMENFALL_SERVER__LISTEN").await?;
     let address = local(&listener)?;
     let store = Store::open(&config.database).await?;
@@ -93,7 +104,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         let listen = if config.sandbox.listen.is_empty() { "127.0.0.1:0" } else { config.sandbox.listen.as_str() };
         let listener = bind(listen, "LUMENFALL_SANDBOX__LISTEN").await?;
         let address = local(&listener)?;
-        aside.push(serve_sandbox(Sandbox::new(Arc::clone(&catalog)), listener, stopped.clone()));
+        aside.push(serve_sandbox(Sandbox::new(catalog.get()), listener, stopped.clone()));
         Some(address)
     } else {
         None
@@ -102,6 +113,14 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     let client = Client::new(config.outbound.clone(), guard).map_err(|error| StartError::Client(error.to_string()))?;
     let callers = Client::new(config.outbound.clone(), Guard::default())
         .map_err(|error| StartError::Client(error.to_string()))?;
+    let (jobs, arrivals) = Jobs::new(store.clone(), config.jobs.clone(), config.webhooks.allow_private);
+    let courier = Courier {
+        jobs: jobs.clone(),
+        client: Client::new(config.outbound.clone(), Guard::new(config.webhooks.allow_private, None))
+            .map_err(|error| StartError::Client(error.to_string()))?,
+        settings: config.webhooks.clone(),
+    };
+    let reloadables = vec![reloadable_catalog(config, &catalog)];
     let gateway = Arc::new(Gateway {
         catalog,
         runner: Runner {
@@ -112,20 +131,31 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         ledger: Ledger::new(store.clone(), sandbox.is_some()),
         storage: storage.clone(),
         callers,
+        jobs,
         sandbox: sandbox.is_some(),
     });
     aside.push(tokio::spawn(sweep(storage, store.clone(), stopped.clone())));
     aside.push(tokio::spawn(tend(store.clone(), config.clone(), stopped.clone())));
+    aside.push(tokio::spawn(reload::watch(reloadables, stopped.clone())));
     // Last of what can fail: a first key is shown once, so it is made only by a start that succeeds.
     let first_key = prepare_keys(&store, &config.auth.bootstrap_key).await?;
+    let working = vec![
+        tokio::spawn(Worker::run(Arc::clone(&gateway), arrivals, stopped.clone())),
+        tokio::spawn(courier.run(stopped.clone())),
+    ];
     let api = Api::new(gateway, store.clone(), &config.server);
     let server = axum::serve(listener, api.router()).with_graceful_shutdown(until(stopped));
     let server = tokio::spawn(server.into_future());
     let drain = Duration::from_secs(config.server.drain_seconds);
-    Ok(Running { address, sandbox, first_key, api, store, drain, stop, server, aside })
+    Ok(Running { address, sandbox, first_key, api, store, drain, stop, server, working, aside })
 }
 
 impl Running {
+    /// The open database.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Stops: readiness goes false, running requests finish within the drain time, the log is flushed.
     pub async fn stop(self) {
         self.api.stop();
@@ -137,6 +167,10 @@ impl Running {
         };
         if timeout(self.drain, served).await.is_err() {
             tracing::warn!("stopped with requests still running; their rows will be settled at the next start");
+        }
+        for task in self.working {
+            // They bound their own goodbyes.
+            let _ = task.await;
         }
         for task in self.aside {
             task.abort();

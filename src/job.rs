@@ -1,6 +1,6 @@
 //! The nouns of the domain: what is to be made, how one route is asked for it, and what came back.
 
-use crate::media::{Format, SizeAsk};
+use crate::media::{Format, Size, SizeAsk};
 use bytes::Bytes;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -103,6 +103,8 @@ pub struct Input {
     pub mime: String,
     /// The file.
     pub bytes: Bytes,
+    /// The pixels of a picture; prices depend on them.
+    pub size: Option<Size>,
 }
 
 impl Input {
@@ -161,7 +163,7 @@ pub enum Source {
 }
 
 /// What a provider said about the bill of one call. Every field may be missing.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     /// Money, in USD, as the provider reports it.
     pub cost: Option<Decimal>,

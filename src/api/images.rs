@@ -96,7 +96,8 @@ type Read = (Job, Option<String>);
 
 /// Refuses a job whose model the key may not use.
 fn permit(api: &Api, caller: &Caller, (job, session): Read) -> Result<Read, Error> {
-    let canonical = api.0.gateway.catalog.find(&job.model).ok().map(|named| named.model.id.clone());
+    let catalog = api.0.gateway.catalog.get();
+    let canonical = catalog.find(&job.model).ok().map(|named| named.model.id.clone());
     caller.require_model(&job.model, canonical.as_deref()).map(|()| (job, session))
 }
 

@@ -3,7 +3,7 @@
 
 use super::gateway::Gateway;
 use super::ledger::Asker;
-use super::papers::{Request, State, View};
+use super::papers::{KeptInput, Request, State, View};
 use super::plan::Plan;
 use crate::base::{Timestamp, Usd, id};
 use crate::error::Error;
@@ -42,6 +42,8 @@ pub struct Terms {
     pub webhook_url: Option<String>,
     /// The caller's own notes.
     pub metadata: Option<Value>,
+    /// The video that it is made from, when it is a remix.
+    pub remixed_from: Option<String>,
 }
 
 /// The way from the API to this process's worker.
@@ -187,14 +189,15 @@ impl Gateway {
             error: None,
             metadata: terms.metadata.clone(),
             user: job.user.clone(),
+            remixed_from: terms.remixed_from.clone(),
             sandbox: self.sandbox,
         }
     }
 
     /// Keeps an input beside the media, where every replica finds it and no link leads.
-    async fn keep_input(&self, input: &Input) -> Result<(String, String), Error> {
+    async fn keep_input(&self, input: &Input) -> Result<KeptInput, Error> {
         let name = self.storage.put_answer(std::slice::from_ref(&input.bytes)).await.map_err(Error::internal)?;
-        Ok((name, input.mime.clone()))
+        Ok(KeptInput { name, mime: input.mime.clone(), size: input.size })
     }
 
     /// Asks to stop a job that runs, or deletes one that is over, with what it made. `false`: there is no such job.

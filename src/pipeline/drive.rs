@@ -31,6 +31,8 @@ const CEILING: Duration = Duration::from_secs(15);
 const SHARE: u32 = 12;
 /// How soon after a failed read the next is tried, at first.
 const AGAIN: Duration = Duration::from_millis(200);
+/// How long a single read may take. One that hangs says nothing about the job.
+const READ_LIMIT: Duration = Duration::from_secs(90);
 /// A poll or fetch that fails is repeated so many times in a row; it buys nothing.
 const READ_TRIES: u32 = 4;
 /// And a read of a stored job, which has the time to see an outage of some minutes through.
@@ -75,7 +77,7 @@ impl Pause {
     pub(super) fn after(self, waited: Duration) -> Duration {
         match self {
             Self::No => Duration::ZERO,
-            Self::Poll => (waited / SHARE).clamp(FLOOR, CEILING),
+            Self::Poll => (waited / SHARE).clamp(FLOOR, CEILING).mul_f64(rand::random_range(0.95..1.05)),
             Self::For(pause) => pause,
         }
     }
@@ -110,7 +112,12 @@ impl<T: Transport> Driver<'_, T> {
     pub(super) async fn step(&self, course: Course, deadline: Instant) -> Step {
         let Course { call, submitted, failures } = course;
         let mut answered = false;
-        let outcome = self.wire.send(&call, deadline).await.and_then(|reply| {
+        let limit = if matches!(call.leg, Leg::Poll | Leg::Fetch) {
+            deadline.min(Instant::now() + READ_LIMIT)
+        } else {
+            deadline
+        };
+        let outcome = self.wire.send(&call, limit).await.and_then(|reply| {
             answered = reply.ok();
             if answered { self.adapter.read(&call, &reply, self.site) } else { Err(self.adapter.fault(&call, &reply)) }
         });
@@ -172,7 +179,8 @@ pub(super) async fn drive<T: Transport>(
 /// Reads may be repeated when the trouble is on the way. What a provider says in its own words, in an answer or about a
 /// result, is the outcome of the job; a poll that is refused merely found it busy.
 fn may_repeat(call: &Call, fault: &Fault, answered: bool) -> bool {
-    let passing = matches!(fault.kind, FaultKind::Unavailable | FaultKind::RateLimited | FaultKind::Malformed);
+    let hung = fault.kind == FaultKind::Timeout && fault.upstream_status.is_none();
+    let passing = hung || matches!(fault.kind, FaultKind::Unavailable | FaultKind::RateLimited | FaultKind::Malformed);
     let spoken = fault.upstream_code.is_some();
     match call.leg {
         Leg::Submit | Leg::Cancel => false,

@@ -8,7 +8,7 @@ use super::fit::Adjustment;
 use super::plan::{Candidate, Plan};
 use super::trail::{Attempt, AttemptError};
 use super::upstream::{Upstream, Upstreams, Wire};
-use crate::catalog::{Charge, Made};
+use crate::catalog::Charge;
 use crate::fault::{Accepted, Fault, FaultKind, Policy, Verdict};
 use crate::job::{Brief, Job, Output, Usage};
 use crate::media::Size;
@@ -99,7 +99,7 @@ impl Runner {
         drive(upstream.adapter, &upstream.site, brief, &wire, deadline).await.map(|driven| driven.outputs)
     }
 
-    const fn policy(&self) -> Policy {
+    pub(super) const fn policy(&self) -> Policy {
         Policy {
             failover_on_auth: self.settings.failover_on_auth,
             failover_on_moderation: self.settings.failover_on_moderation,
@@ -133,7 +133,7 @@ impl Runner {
     }
 
     /// How long to wait for a rate limit; `None` when it is too long or has been tried often enough.
-    fn rate_limit_wait(&self, fault: &Fault, tries: usize) -> Option<Duration> {
+    pub(super) fn rate_limit_wait(&self, fault: &Fault, tries: usize) -> Option<Duration> {
         let tries = u32::try_from(tries).unwrap_or(u32::MAX);
         let longest = Duration::from_secs(self.settings.rate_limit_max_wait_seconds);
         let usual = Duration::from_millis(500).saturating_mul(2u32.saturating_pow(tries));
@@ -158,7 +158,7 @@ impl Runner {
                 let finishing =
                     driven.outputs.into_iter().map(|output| self.finisher.finish(output, debts, frame.deadline));
                 let finished = join_all(finishing).await;
-                let charge = bill_outputs(candidate, &brief, &finished, driven.usage);
+                let charge = bill_outputs(candidate, frame.job, &finished, driven.usage);
                 (gather(finished, count), charge)
             }
             Err(fault) => {
@@ -191,7 +191,7 @@ impl Runner {
     }
 
     /// How long one route may take while another is waiting.
-    fn patience(&self, candidate: &Candidate) -> Duration {
+    pub(super) fn patience(&self, candidate: &Candidate) -> Duration {
         let typical = Duration::from_secs(u64::from(candidate.route.typical_seconds));
         (typical * self.settings.patience_factor).max(Duration::from_secs(self.settings.min_patience_seconds))
     }
@@ -221,7 +221,7 @@ impl Outcome {
 }
 
 /// `missing` pictures in calls of at most `most`.
-fn split(missing: u32, most: u32) -> Vec<u32> {
+pub(super) fn split(missing: u32, most: u32) -> Vec<u32> {
     let most = most.max(1);
     let full = (0..missing / most).map(|_| most);
     full.chain((!missing.is_multiple_of(most)).then_some(missing % most)).collect()
@@ -244,7 +244,7 @@ fn gather(finished: Vec<Result<Finished, Fault>>, count: usize) -> Result<Vec<Fi
 /// What a call that ran costs, sound pictures or not, and what it may have cost.
 fn bill_outputs(
     candidate: &Candidate,
-    brief: &Brief,
+    job: &Job,
     finished: &[Result<Finished, Fault>],
     usage: Usage,
 ) -> (Charge, Option<crate::base::Usd>) {
@@ -253,16 +253,26 @@ fn bill_outputs(
     let silent = usage == Usage::default();
     if sizes.is_empty() && silent {
         // Nothing came and nothing was said of a bill: it may have been bought or not.
-        let expected = Made { sizes: vec![candidate.fit.expect], input: Some(&brief.input), usage };
-        let uncertain = candidate.route.price.estimate(&expected).amount;
-        return (Charge { amount: None, source: "", note: None, components: Vec::new() }, uncertain);
+        return (Charge::nothing(), candidate.estimate(job, 1).amount);
     }
-    (candidate.route.price.charge(&Made { sizes, input: Some(&brief.input), usage }), None)
+    (candidate.route.price.charge(&candidate.made(job, sizes, usage)), None)
 }
 
-/// What a failed call costs: nothing when it was not taken, the estimate when it was, and nobody knows in between.
-fn bill_fault(candidate: &Candidate, job: &Job, n: u32, fault: &Fault) -> (Charge, Option<crate::base::Usd>) {
-    let nothing = Charge { amount: None, source: "", note: None, components: Vec::new() };
+/// What a failed call costs: what the provider says; else nothing when it was not taken, the estimate when it was, and
+/// nobody knows in between.
+pub(super) fn bill_fault(
+    candidate: &Candidate,
+    job: &Job,
+    n: u32,
+    fault: &Fault,
+) -> (Charge, Option<crate::base::Usd>) {
+    if let Some(usage) = &fault.usage {
+        let charge = candidate.route.price.charge(&candidate.made(job, Vec::new(), Usage::clone(usage)));
+        if charge.amount.is_some() {
+            return (charge, None);
+        }
+    }
+    let nothing = Charge::nothing();
     match fault.accepted {
         Accepted::No => (nothing, None),
         Accepted::Maybe => {

@@ -7,7 +7,7 @@ use super::papers::Made;
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Output, Source};
 use crate::media::storage::{Storage, StorageError};
-use crate::media::{Container, Probe, VideoFlaw};
+use crate::media::{Probe, VideoFlaw};
 use bytes::Bytes;
 use tokio::time::Instant;
 
@@ -36,7 +36,11 @@ pub(super) async fn keep(
     video: bool,
     deadline: Instant,
 ) -> Result<(Made, Vec<&'static str>), Unkept> {
-    if video { keep_video(runner, storage, output, deadline).await } else { keep_picture(runner, storage, output, debts, deadline).await }
+    if video {
+        keep_video(runner, storage, output, deadline).await
+    } else {
+        keep_picture(runner, storage, output, debts, deadline).await
+    }
 }
 
 async fn keep_picture(
@@ -99,20 +103,20 @@ async fn keep_video(
         }
         probe.finish().map_err(unusable)
     };
-    let facts = match (read.await, &draft) {
-        (Ok(facts), Some(_)) => facts,
-        (outcome, _) => {
+    let read = read.await;
+    let (facts, draft) = match (read, draft) {
+        (Ok(facts), Some(draft)) => (facts, draft),
+        (read, draft) => {
             if let Some(draft) = draft {
                 draft.abort().await;
             }
-            return Err(outcome.err().unwrap_or_else(|| unusable(VideoFlaw::Unknown)));
+            return Err(read.err().unwrap_or_else(|| unusable(VideoFlaw::Unknown)));
         }
     };
-    let Some(draft) = draft else { return Err(unusable(VideoFlaw::Unknown)) };
     let name = draft.finish().await.map_err(unstored)?;
     let made = Made {
         name,
-        content_type: Container::mime(facts.container).to_owned(),
+        content_type: facts.container.mime().to_owned(),
         size_bytes: facts.bytes,
         size: facts.size,
         millis: facts.millis,
@@ -152,5 +156,7 @@ fn unusable(flaw: VideoFlaw) -> Unkept {
 
 fn unstored(error: StorageError) -> Unkept {
     tracing::error!(%error, "media could not be stored");
-    Unkept::Later(Fault::new(FaultKind::Unavailable, "what the provider made could not be stored").accepted(Accepted::Yes))
+    Unkept::Later(
+        Fault::new(FaultKind::Unavailable, "what the provider made could not be stored").accepted(Accepted::Yes),
+    )
 }

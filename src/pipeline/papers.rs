@@ -5,8 +5,9 @@ use super::fit::Adjustment;
 use super::trail::Attempt;
 use crate::base::{Timestamp, Usd};
 use crate::fault::Fault;
-use crate::job::{Job, ResponseForm};
+use crate::job::{Input, Job, ResponseForm};
 use crate::media::Size;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -15,10 +16,10 @@ use serde_json::Value;
 pub(super) struct Request {
     /// The job, its inputs aside.
     pub job: Job,
-    /// Its input files in the media store, with their media types.
-    pub inputs: Vec<(String, String)>,
+    /// Its inputs, beside the media.
+    pub inputs: Vec<KeptInput>,
     /// The mask, likewise.
-    pub mask: Option<(String, String)>,
+    pub mask: Option<KeptInput>,
     /// The canonical model.
     pub model: String,
     /// Whether the caller named the provider.
@@ -31,6 +32,24 @@ pub(super) struct Request {
     pub webhook_url: Option<String>,
 }
 
+/// An input whose bytes lie beside the media.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct KeptInput {
+    /// Its name there.
+    pub name: String,
+    /// The media type.
+    pub mime: String,
+    /// Pixels.
+    pub size: Option<Size>,
+}
+
+impl KeptInput {
+    /// The input with these bytes; prices and fits need none.
+    pub(super) fn with(&self, bytes: Bytes) -> Input {
+        Input { mime: self.mime.clone(), bytes, size: self.size }
+    }
+}
+
 /// How far a job is. Everything that must survive a crash, and nothing that is large.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct State {
@@ -40,6 +59,8 @@ pub(super) struct State {
     pub tracks: Vec<Track>,
     /// What went wrong on this route.
     pub faults: Vec<Fault>,
+    /// What went wrong on the route before.
+    pub last: Option<Fault>,
     /// What has been made and stored.
     pub made: Vec<Made>,
     /// Every creating call that came to an end.
@@ -71,6 +92,8 @@ pub(super) struct Track {
     pub due: Timestamp,
     /// When it is given up.
     pub until: Timestamp,
+    /// Before this moment polls are not worth it.
+    pub hold: Timestamp,
 }
 
 /// How far a track is.
@@ -147,14 +170,17 @@ pub struct View {
     pub metadata: Option<Value>,
     /// The caller's end user.
     pub user: Option<String>,
+    /// The video that it was made from, when it is a remix.
+    #[serde(default)]
+    pub remixed_from: Option<String>,
     /// Whether simulators made it.
     pub sandbox: bool,
 }
 
 impl State {
-    /// Makes a state that another process left behind fit to go on: a creating call that it may have made is not made
-    /// again. Returns the tracks that this ends.
-    pub(super) fn interrupted(&mut self) -> Vec<usize> {
+    /// The tracks on which another process may have made a creating call, and died before it knew the answer. Such a call
+    /// is never made again.
+    pub(super) fn interrupted(&self) -> Vec<usize> {
         let unsure = |stage: &Stage| match stage {
             Stage::Submitting => true,
             Stage::Running(course) => course.call.leg == crate::outbound::Leg::Submit,

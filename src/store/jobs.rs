@@ -199,6 +199,14 @@ impl Store {
         self.run(sql).await
     }
 
+    /// Gives back one lease of `owner`.
+    pub async fn release_job(&self, id: &str, owner: &str) -> Result<(), StoreError> {
+        let mut sql = Sql::new("UPDATE jobs SET lease_owner = NULL, lease_until = 0 WHERE done = 0 AND id = ");
+        sql.bind(id.to_owned())?.push(" AND lease_owner = ").bind(owner.to_owned())?;
+        sql.query().execute(&self.pool).await?;
+        Ok(())
+    }
+
     /// The jobs of `owner` that somebody asked to stop.
     pub async fn jobs_to_cancel(&self, owner: &str) -> Result<Vec<String>, StoreError> {
         let mut sql = Sql::new("SELECT id FROM jobs WHERE done = 0 AND cancel = 1 AND lease_owner = ");

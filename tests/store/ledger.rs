@@ -1,9 +1,6 @@
 //! The ledger on SQLite and on PostgreSQL: reservations, budgets, sums, the journal, partitions.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
-mod kit;
-
+use super::kit;
 use futures::future::join_all;
 use lumenfall::base::{Timestamp, Usd, id};
 use lumenfall::store::{
@@ -29,7 +26,7 @@ macro_rules! on_both_databases {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $case() {
                 let directory = tempfile::tempdir().unwrap();
-                super::$case(super::Bench::open(super::kit::postgres::database(), directory.path()).await).await;
+                super::$case(super::Bench::open(crate::kit::postgres::database(), directory.path()).await).await;
             })*
         }
     };
@@ -489,4 +486,58 @@ async fn everything_can_be_read_in_lots(bench: Bench) {
     }
     assert!(seen.windows(2).all(|pair| pair[0] < pair[1]), "strictly rising, so nothing twice");
     assert_eq!(seen.len(), rows.len());
+}
+
+/// A server that is stopped while requests come and go. They are let in against the balance last seen, no more than it
+/// covers, and everything is there when the server is back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_server_costs_no_row_and_no_money() {
+    let (server, directory) = (kit::postgres::Server::start(), tempfile::tempdir().unwrap());
+    let bench = Bench::open(server.url(), directory.path()).await;
+    bench.account("acme", Billing::Prepaid, None).await;
+    bench.store.credit("acme", usd(1_000), "").await.unwrap();
+    let new = NewKey { account_id: "acme".into(), ..NewKey::default() };
+    let (key, secret) = bench.store.create_key(new.clone()).await.unwrap();
+    let (_, unseen) = bench.store.create_key(new).await.unwrap();
+    let opens = async |secret: &lumenfall::base::Secret| {
+        bench.store.authenticate(secret.expose(), NOON).await.map(|key| key.is_some())
+    };
+    assert!(opens(&secret).await.unwrap());
+    let (early, running) = (row("acme", &key.id, 100, later(1)), row("acme", &key.id, 100, later(2)));
+    bench.open_row(&early).await.unwrap();
+    bench.open_row(&running).await.unwrap();
+    bench.close_row(&early, 100).await;
+    server.stop();
+    assert!(opens(&secret).await.unwrap(), "a key that was seen is good");
+    assert!(opens(&unseen).await.is_err(), "one that was not has to wait");
+    assert!(!opens(&lumenfall::base::Secret::new(format!("{}x", secret.expose()))).await.unwrap());
+    bench.close_row(&running, 90).await;
+    let mut let_in = Vec::new();
+    for number in 0..12 {
+        let row = row("acme", &key.id, 90, later(10 + number));
+        match bench.open_row(&row).await {
+            Ok(()) => let_in.push(row),
+            Err(error) => assert!(matches!(error, StoreError::Denied(Denial::Balance)), "{error}"),
+        }
+    }
+    assert_eq!(let_in.len(), 9, "1000 less 100 less 90 cover nine of 90");
+    for row in &let_in[..5] {
+        bench.close_row(row, 80).await;
+    }
+    assert!(bench.store.writer().stats().journaled > 0);
+    bench.store.ping().await.unwrap();
+    server.start_again();
+    let back = async {
+        while bench.store.account("acme").await.ok().flatten().is_none_or(|account| account.balance != usd(410)) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), back).await.unwrap();
+    assert_eq!(bench.money("acme").await, (410, 360));
+    assert_eq!(bench.spent(&key).await, (590, 360, 4));
+    assert_eq!(bench.store.summary(&Filter::default(), None).await.unwrap().count, 11);
+    // The secret that was turned away while nobody could be asked is good again.
+    assert!(opens(&unseen).await.unwrap());
+    bench.store.revoke_key(&key.id, None, NOON).await.unwrap();
+    assert!(!opens(&secret).await.unwrap(), "revoked, and dead at once");
 }
