@@ -11,6 +11,7 @@ mod keys;
 mod kit;
 mod matrix;
 mod models;
+mod overrides;
 #[path = "../kit/postgres.rs"]
 mod postgres;
 mod program;
