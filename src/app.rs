@@ -9,7 +9,7 @@ use crate::config::{Config, Problems, Provider};
 use crate::media::storage::{Storage, StorageError};
 use crate::media::{Limits, Workers};
 use crate::outbound::{AuthScheme, Client, Destination, Guard};
-use crate::pipeline::{Finisher, Gateway, Ledger, Runner, Upstream, Upstreams};
+use crate::pipeline::{Courier, Finisher, Gateway, Jobs, Ledger, Runner, Upstream, Upstreams, Worker};
 use crate::providers::{ADAPTERS, Adapter, Reach, Site};
 use crate::sandbox::Sandbox;
 use crate::store::{NewKey, Store, StoreError};
@@ -62,6 +62,8 @@ pub struct Running {
     drain: Duration,
     stop: watch::Sender<bool>,
     server: JoinHandle<io::Result<()>>,
+    /// Those that have something to give back when they stop.
+    working: Vec<JoinHandle<()>>,
     aside: Vec<JoinHandle<()>>,
 }
 
@@ -127,6 +129,13 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     let client = Client::new(config.outbound.clone(), guard).map_err(|error| StartError::Client(error.to_string()))?;
     let callers = Client::new(config.outbound.clone(), Guard::default())
         .map_err(|error| StartError::Client(error.to_string()))?;
+    let (jobs, arrivals) = Jobs::new(store.clone(), config.jobs.clone(), config.webhooks.allow_private);
+    let courier = Courier {
+        jobs: jobs.clone(),
+        client: Client::new(config.outbound.clone(), Guard::new(config.webhooks.allow_private, None))
+            .map_err(|error| StartError::Client(error.to_string()))?,
+        settings: config.webhooks.clone(),
+    };
     let reloadables = vec![reloadable_catalog(config, &catalog)];
     let gateway = Arc::new(Gateway {
         catalog,
@@ -138,17 +147,22 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         ledger: Ledger::new(store.clone(), sandbox.is_some()),
         storage: storage.clone(),
         callers,
+        jobs,
         sandbox: sandbox.is_some(),
     });
-    aside.push(tokio::spawn(sweep(storage, stopped.clone())));
+    aside.push(tokio::spawn(sweep(storage, store.clone(), stopped.clone())));
     aside.push(tokio::spawn(reload::watch(reloadables, stopped.clone())));
     // Last of what can fail: a first key is shown once, so it is made only by a start that succeeds.
     let first_key = prepare_keys(&store, &config.auth.bootstrap_key).await?;
+    let working = vec![
+        tokio::spawn(Worker::run(Arc::clone(&gateway), arrivals, stopped.clone())),
+        tokio::spawn(courier.run(stopped.clone())),
+    ];
     let api = Api::new(gateway, store.clone(), &config.server);
     let server = axum::serve(listener, api.router()).with_graceful_shutdown(until(stopped));
     let server = tokio::spawn(server.into_future());
     let drain = Duration::from_secs(config.server.drain_seconds);
-    Ok(Running { address, sandbox, first_key, api, store, drain, stop, server, aside })
+    Ok(Running { address, sandbox, first_key, api, store, drain, stop, server, working, aside })
 }
 
 impl Running {
@@ -163,6 +177,10 @@ impl Running {
         };
         if timeout(self.drain, served).await.is_err() {
             tracing::warn!("stopped with requests still running; their rows will be settled at the next start");
+        }
+        for task in self.working {
+            // They bound their own goodbyes.
+            let _ = task.await;
         }
         for task in self.aside {
             task.abort();
@@ -237,8 +255,7 @@ async fn prepare_keys(store: &Store, bootstrap: &Secret) -> Result<Option<Secret
         account_id: "default".to_owned(),
         name: Some(name.to_owned()),
         admin: true,
-        allowed_models: Vec::new(),
-        expires_at: None,
+        ..NewKey::default()
     };
     if !bootstrap.is_empty() {
         store.ensure_key(bootstrap, admin("bootstrap")).await?;
@@ -283,12 +300,15 @@ fn serve_sandbox(sandbox: Sandbox, listener: TcpListener, stopped: watch::Receiv
     })
 }
 
-async fn sweep(storage: Storage, mut stopped: watch::Receiver<bool>) {
+async fn sweep(storage: Storage, store: Store, mut stopped: watch::Receiver<bool>) {
     while timeout(SWEEP, stopped.changed()).await.is_err() {
         match storage.sweep().await {
             Ok(0) => {}
             Ok(deleted) => tracing::debug!(deleted, "expired media deleted"),
             Err(error) => tracing::warn!(%error, "expired media could not be deleted"),
+        }
+        if let Err(error) = store.sweep_idempotency(Timestamp::now()).await {
+            tracing::warn!(%error, "expired idempotency keys could not be deleted");
         }
     }
 }

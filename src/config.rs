@@ -45,6 +45,10 @@ pub struct Config {
     pub sandbox: Sandbox,
     /// How requests are routed.
     pub routing: pipeline::Settings,
+    /// Jobs that outlive their request.
+    pub jobs: pipeline::JobSettings,
+    /// How their ends are told.
+    pub webhooks: pipeline::WebhookSettings,
     /// How we reach providers.
     pub outbound: outbound::Settings,
     /// Our own log.
@@ -215,6 +219,11 @@ impl Config {
         require(self.media.lifetime_minutes > 0, "media.lifetime_minutes should be at least 1");
         require(self.media.queue > 0, "media.queue should be at least 1");
         require(self.routing.deadline_seconds > 0, "routing.deadline_seconds should be at least 1");
+        require(self.jobs.deadline_seconds > 0, "jobs.deadline_seconds should be at least 1");
+        require(self.jobs.lease_seconds >= 5, "jobs.lease_seconds should be at least 5");
+        require(self.jobs.max_concurrent > 0, "jobs.max_concurrent should be at least 1");
+        require(self.jobs.keep_days > 0, "jobs.keep_days should be at least 1");
+        require(self.webhooks.timeout_seconds > 0, "webhooks.timeout_seconds should be at least 1");
         require(self.database.max_connections > 0, "database.max_connections should be at least 1");
         let public = &self.server.public_url;
         let absolute = public.is_empty() || public.starts_with("https://") || public.starts_with("http://");

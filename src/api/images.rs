@@ -4,6 +4,7 @@ use super::Api;
 use super::body::JsonObject;
 use super::caller::Caller;
 use super::form;
+use super::idempotency::{Once, once};
 use super::inputs::Given;
 use super::layers::Arrival;
 use super::wire::images::{ImagesBody, estimate, read_edit, read_generation};
@@ -46,9 +47,10 @@ pub(super) async fn generate(
 ) -> Result<Response, Error> {
     let mut asker = asker(&caller, &arrival, uri.path(), &headers, api.origin(&headers));
     asker.request_bytes = body.bytes;
+    let key = Once::read(&api, &headers, &caller, &arrival, uri.path(), |print| print.object(&body.fields))?;
     let model = model_said(&body.fields);
     let read = read_generation(body.fields).and_then(|read| permit(&api, &caller, read));
-    answer(api, asker, options.dry(), &model, read).await
+    answer(api, asker, options.dry(), &model, read, key).await
 }
 
 /// Changes pictures: a form or a JSON object, with every input picture verified before anything is bought.
@@ -63,15 +65,21 @@ pub(super) async fn edit(
 ) -> Result<Response, Error> {
     let mut asker = asker(&caller, &arrival, uri.path(), &headers, api.origin(&headers));
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let (fields, given) = if kind.trim_start().starts_with("multipart/form-data") {
+    let path = uri.path();
+    let (fields, given, key) = if kind.trim_start().starts_with("multipart/form-data") {
         let form = form::read(request.into_body(), kind, api.0.max_body_bytes).await?;
         asker.request_bytes = form.bytes;
-        (form.fields, Given::of_form(form.files))
+        let key = Once::read(&api, &headers, &caller, &arrival, path, |print| {
+            print.object(&form.fields);
+            print.files(&form.files);
+        })?;
+        (form.fields, Given::of_form(form.files), key)
     } else {
         let mut body = JsonObject::from_request(request, &api).await?;
         asker.request_bytes = body.bytes;
+        let key = Once::read(&api, &headers, &caller, &arrival, path, |print| print.object(&body.fields))?;
         let given = Given::of_json(&mut body.fields)?;
-        (body.fields, given)
+        (body.fields, given, key)
     };
     let model = model_said(&fields);
     // A key that may not use the model makes us fetch nothing.
@@ -79,7 +87,7 @@ pub(super) async fn edit(
         Ok(read) => with_inputs(&api, given, read).await,
         Err(error) => Err(error),
     };
-    answer(api, asker, options.dry(), &model, read).await
+    answer(api, asker, options.dry(), &model, read, key).await
 }
 
 /// A job and the grouping id that came with it.
@@ -110,6 +118,7 @@ async fn answer(
     dry: bool,
     model: &str,
     read: Result<Read, Error>,
+    key: Option<Once>,
 ) -> Result<Response, Error> {
     let gateway = &api.0.gateway;
     if dry {
@@ -125,7 +134,9 @@ async fn answer(
         Err(error) => return Err(gateway.ledger.reject(asker, model, &error).await),
     };
     // A task of its own: when the caller hangs up, what was bought is still written down.
-    let task = api.0.tasks.spawn(serve(api.clone(), job, asker).in_current_span());
+    let task = api.clone();
+    let task = async move { once(&task, key, serve(task.clone(), job, asker)).await };
+    let task = api.0.tasks.spawn(task.in_current_span());
     task.await.map_err(Error::internal)?
 }
 
@@ -136,7 +147,8 @@ async fn serve(api: Api, job: Job, asker: Asker) -> Result<Response, Error> {
     let body = ImagesBody::write(&id, created, &answer, gateway.sandbox);
     let headers = headers_of(&answer, gateway.sandbox);
     let length = body.len();
-    gateway.ledger.close(answer, length).await?;
+    // Something was bought: not the refusal of a request that came to nothing.
+    gateway.ledger.close(answer, length).await.map_err(Error::internal)?;
     let chunks = body.chunks.into_iter().map(Ok::<Bytes, Infallible>);
     let mut response = Body::from_stream(stream::iter(chunks)).into_response();
     response.headers_mut().extend(headers);

@@ -1,10 +1,12 @@
 //! The HTTP face: paths, bodies, envelopes. Knows no provider.
 
+mod accounts;
 mod body;
 mod caller;
 mod error;
 mod form;
 mod health;
+mod idempotency;
 mod images;
 mod inputs;
 mod keys;
@@ -25,6 +27,7 @@ use serde::Deserialize;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
@@ -98,6 +101,11 @@ impl Api {
         format!("{scheme}://{host}")
     }
 
+    /// How long a request may take at most.
+    fn longest(&self) -> Duration {
+        Duration::from_secs(self.0.gateway.runner.settings.deadline_seconds)
+    }
+
     /// Every path.
     pub fn router(&self) -> Router {
         // The OpenAI-compatible routes answer under both prefixes; the native ones under /v1 only.
@@ -109,6 +117,10 @@ impl Api {
         let native = Router::new()
             .route("/requests", get(requests::list))
             .route("/requests/{id}", get(requests::one))
+            .route("/balance", get(accounts::balance))
+            .route("/accounts", get(accounts::list).post(accounts::create))
+            .route("/accounts/{id}", get(accounts::one))
+            .route("/accounts/{id}/credits", post(accounts::credit))
             .route("/keys", get(keys::list).post(keys::create))
             .route("/keys/{id}", get(keys::one).delete(keys::revoke))
             .route("/keys/{id}/rotate", post(keys::rotate));

@@ -5,11 +5,11 @@ use crate::base::id;
 use crate::catalog::{InputForm, InputShape, Route, SizeChoice};
 use crate::job::{Brief, Input, Job};
 use crate::media::{Format, Size};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 /// Something that the caller asked for and did not get exactly so.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Adjustment {
     /// The parameter, by its public name.
     pub param: String,

@@ -41,6 +41,7 @@ impl Kit {
             ("LUMENFALL_SERVER__LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
             ("LUMENFALL_DATABASE__URL".to_owned(), format!("sqlite://{}", at("log.db"))),
             ("LUMENFALL_MEDIA__STORAGE".to_owned(), format!("file://{}", at("media"))),
+            ("LUMENFALL_DATABASE__JOURNAL".to_owned(), at("journal")),
             ("LUMENFALL_AUTH__BOOTSTRAP_KEY".to_owned(), KEY.to_owned()),
         ]);
         environment.extend(
