@@ -98,6 +98,8 @@ pub enum Form {
     Text,
     /// `"1024*768"`
     Asterisk,
+    /// `"1024:768"`
+    Colon,
     /// `{"width": 1024, "height": 768}`
     Object,
     /// Two parameters, `width` and `height`.
@@ -267,6 +269,7 @@ impl Form {
         let value = match self {
             Self::Text => json!(size.to_string()),
             Self::Asterisk => json!(format!("{}*{}", size.width, size.height)),
+            Self::Colon => json!(format!("{}:{}", size.width, size.height)),
             Self::Object => json!({"width": size.width, "height": size.height}),
             Self::Sides => {
                 return Map::from_iter([("width".into(), size.width.into()), ("height".into(), size.height.into())]);
@@ -355,7 +358,8 @@ fn choose_shape(
     choice.adjusted = match ask {
         SizeAsk::Exact(wanted) => *wanted != expect,
         _ => {
-            let bent = ratio.zip(shape).is_some_and(|(ratio, shape)| (ratio.value() / shape).ln().abs() > 0.01);
+            let far = |shape: f64| ratio.is_none_or(|ratio| (ratio.value() / shape).ln().abs() > 0.01);
+            let bent = shape.is_some_and(far);
             let scaled = edge.is_some_and(|edge| tier.is_none_or(|tier| (tier.edge() / edge).ln().abs() > 0.01));
             bent || scaled
         }

@@ -8,6 +8,9 @@ mod fireworks;
 mod gemini;
 mod google;
 mod ideogram;
+mod kling;
+mod luma;
+mod luma_dream_machine;
 mod minimax;
 mod mock;
 mod openai;
@@ -16,6 +19,7 @@ mod openrouter;
 mod recraft;
 mod replicate;
 mod runware;
+mod runway;
 mod shapes;
 mod stability;
 mod together;
@@ -111,6 +115,9 @@ pub static ADAPTERS: &[&dyn Adapter] = &[
     &fireworks::Fireworks,
     &gemini::Gemini,
     &ideogram::Ideogram,
+    &kling::Kling,
+    &luma::Luma,
+    &luma_dream_machine::DreamMachine,
     &minimax::MiniMax,
     &mock::Mock,
     &openai::OpenAi,
@@ -119,6 +126,7 @@ pub static ADAPTERS: &[&dyn Adapter] = &[
     &recraft::Recraft,
     &replicate::Replicate,
     &runware::Runware,
+    &runway::Runway,
     &stability::Stability,
     &together::Together,
     &vertex::Vertex,
