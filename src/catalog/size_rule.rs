@@ -137,6 +137,22 @@ impl SizeRule {
     }
 }
 
+impl SizeRule {
+    /// Every value that the rule gives a parameter; `None` when it is not the rule's, or can be anything.
+    pub fn values_of(&self, name: &str) -> Option<Vec<String>> {
+        match self {
+            Self::Ratios { ratios, field, auto, .. } if field == name => {
+                let auto = auto.then(|| "auto".to_owned());
+                Some(ratios.iter().map(ToString::to_string).chain(auto).collect())
+            }
+            Self::Ratios { tiers, tier_field: Some(field), .. } if field == name => {
+                Some(tiers.iter().map(ToString::to_string).collect())
+            }
+            _ => None,
+        }
+    }
+}
+
 /// In a line, for lists: `multiples of 16, up to 3840, 0.6–8.3 MP`, `1:1, 16:9 at 1K, 2K`.
 impl fmt::Display for SizeRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -163,6 +179,11 @@ impl fmt::Display for SizeRule {
 }
 
 impl Window {
+    /// Whether any size is within its bounds.
+    pub fn is_open(&self) -> bool {
+        self.multiple > 0 && self.max_side >= self.min_side && self.allows(self.nearest(Size::new(1024, 1024)))
+    }
+
     /// Whether the route takes exactly this.
     pub fn allows(&self, size: Size) -> bool {
         let short = size.width.min(size.height);
