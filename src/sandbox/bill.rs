@@ -21,6 +21,20 @@ pub(super) fn result(route: &Route, input: &Map<String, Value>, size: Size) -> U
     sum(&route.price, &said, size, 1, length(route, input).into())
 }
 
+/// What the pictures that were given cost.
+pub(super) fn given(prices: &Price, pictures: &[Size]) -> Usd {
+    let lines = prices.lines.iter().filter(|line| line.flow == Flow::Input);
+    let dollars = lines.map(|line| {
+        let units: Decimal = match line.metric {
+            Metric::Image => Decimal::from(pictures.len()),
+            Metric::Megapixel => pictures.iter().map(|size| area(line, *size)).sum(),
+            Metric::Run | Metric::Second | Metric::TokenText | Metric::TokenImage => Decimal::ZERO,
+        };
+        units * line.unit_price / Decimal::from(line.unit_size)
+    });
+    Usd::from_dollars(dollars.sum()).unwrap_or_default()
+}
+
 /// The seconds that a video route is asked for.
 pub(super) fn length(route: &Route, input: &Map<String, Value>) -> u32 {
     let Some(video) = &route.video else { return 0 };
@@ -36,7 +50,7 @@ pub(super) fn length(route: &Route, input: &Map<String, Value>) -> u32 {
     said.map_or(video.default, seconds)
 }
 
-/// What is given costs extra only where a simulator says so itself.
+/// What is made; what was given is another bill.
 fn sum(prices: &Price, input: &Map<String, Value>, size: Size, pictures: u64, seconds: u64) -> Usd {
     let made = |line: &&PriceLine| line.flow == Flow::Output && holds(line, input, size);
     let dollars = prices.lines.iter().filter(made).map(|line| {
