@@ -39,6 +39,8 @@ pub struct Config {
     pub media: Media,
     /// Keys.
     pub auth: Auth,
+    /// The operator's own models, routes and prices.
+    pub catalog: Catalog,
     /// Simulators.
     pub sandbox: Sandbox,
     /// How requests are routed.
@@ -82,6 +84,13 @@ impl Media {
 pub struct Auth {
     /// An admin key that exists from the start; empty for none.
     pub bootstrap_key: Secret,
+}
+
+/// `[catalog]`
+#[derive(Debug, Clone, Deserialize)]
+pub struct Catalog {
+    /// Where the operator's own files are; empty when there are none.
+    pub directory: String,
 }
 
 /// `[sandbox]`
@@ -206,6 +215,8 @@ impl Config {
         };
         require(self.server.max_concurrent > 0, "server.max_concurrent should be at least 1");
         require(self.server.max_body_bytes >= 1024, "server.max_body_bytes should be at least 1024");
+        let days = [0, 7, 30].contains(&self.server.payload_days);
+        require(days, "server.payload_days should be 0, 7 or 30");
         require(self.media.max_pixels > 0, "media.max_pixels should be at least 1");
         require(self.media.lifetime_minutes > 0, "media.lifetime_minutes should be at least 1");
         require(self.media.queue > 0, "media.queue should be at least 1");

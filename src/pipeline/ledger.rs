@@ -214,7 +214,7 @@ impl Ledger {
             key_id: asker.key_id.clone(),
             endpoint: asker.endpoint.clone(),
             model: String::new(),
-            modality: if asker.endpoint.ends_with("/videos") { "video" } else { "image" }.to_owned(),
+            modality: if asker.endpoint.contains("/videos") { "video" } else { "image" }.to_owned(),
             status: Status::Pending,
             mode: None,
             executed_model: None,

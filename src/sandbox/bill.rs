@@ -21,12 +21,22 @@ pub(super) fn result(route: &Route, input: &Map<String, Value>, size: Size) -> U
     sum(&route.price, &said, size, 1, length(route, input).into())
 }
 
-/// What the pictures that were given cost.
-pub(super) fn given(prices: &Price, pictures: &[Size]) -> Usd {
+/// The bill for one video of so many seconds.
+pub(super) fn video(prices: &Price, input: &Map<String, Value>, seconds: u32) -> Usd {
+    sum(prices, input, Size::new(1, 1), 1, seconds.into())
+}
+
+/// The bill for so many pictures that were sent along, where their size does not matter.
+pub(super) fn inputs(prices: &Price, input: &Map<String, Value>, pictures: usize) -> Usd {
+    given(prices, input, &vec![Size::new(1, 1); pictures])
+}
+
+/// The bill for the pictures that were sent along.
+pub(super) fn given(prices: &Price, input: &Map<String, Value>, pictures: &[Size]) -> Usd {
     let lines = prices.lines.iter().filter(|line| line.flow == Flow::Input);
-    let dollars = lines.map(|line| {
+    let dollars = lines.filter(|line| holds(line, input, Size::new(1, 1))).map(|line| {
         let units: Decimal = match line.metric {
-            Metric::Image => Decimal::from(pictures.len()),
+            Metric::Image => Decimal::from(within(line, pictures.len() as u64)),
             Metric::Megapixel => pictures.iter().map(|size| area(line, *size)).sum(),
             Metric::Run | Metric::Second | Metric::TokenText | Metric::TokenImage => Decimal::ZERO,
         };

@@ -216,7 +216,7 @@ fn begin(route: Arc<Route>, input: Map<String, Value>, order: Order, rule: Optio
         Fate::Made if order.seconds.is_some() => bill::result(&route, &input, order.size),
         Fate::Made => {
             let made = bill::price(&route.price, &input, order.size, order.count.into());
-            made + bill::given(&route.price, &order.given)
+            made + bill::given(&route.price, &input, &order.given)
         }
         _ => Usd::ZERO,
     };

@@ -78,7 +78,7 @@ impl Order {
         }
         let given = check_inputs(task, route)?;
         let size = size(task, route)?;
-        let bill = || bill::result(route, &flat(task), size) + bill::given(&route.price, &given);
+        let bill = || bill::result(route, &flat(task), size) + bill::given(&route.price, task, &given);
         let price = (!route.price.lines.is_empty()).then(bill);
         Ok(Self {
             prompt: prompt.into(),

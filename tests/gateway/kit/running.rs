@@ -86,6 +86,13 @@ impl Kit {
         read(build(&self.client, &self.base)).await
     }
 
+    /// A request's answer as bytes.
+    pub(crate) async fn raw_bytes(request: RequestBuilder) -> (u16, reqwest::header::HeaderMap, bytes::Bytes) {
+        let answer = send(request).await;
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        (status, headers, answer.bytes().await.unwrap())
+    }
+
     /// The bytes and media type behind a link, fetched without a key.
     pub(crate) async fn download(&self, link: &str) -> (Vec<u8>, String) {
         let answer = send(self.client.get(self.address(link))).await;
