@@ -8,8 +8,8 @@
 mod alibaba;
 mod bfl;
 mod bill;
-mod body;
 pub mod book;
+mod body;
 mod byteplus;
 mod clip;
 mod control;
