@@ -26,6 +26,8 @@ pub enum FaultKind {
     Gone,
     /// An answer that does not parse.
     Malformed,
+    /// The caller hung up, and the job was stopped or not begun.
+    Cancelled,
 }
 
 /// Whether the provider may have taken the job, and so may bill it.
@@ -64,7 +66,7 @@ impl FaultKind {
     /// The policy.
     pub const fn verdict(self, policy: Policy) -> Verdict {
         match self {
-            Self::BadRequest => Verdict::Stop,
+            Self::BadRequest | Self::Cancelled => Verdict::Stop,
             Self::Auth if policy.failover_on_auth => Verdict::TryNext,
             Self::Moderated if policy.failover_on_moderation => Verdict::TryNext,
             Self::Auth | Self::Moderated => Verdict::Stop,
@@ -85,6 +87,7 @@ impl FaultKind {
             Self::Timeout => "timeout",
             Self::Gone => "gone",
             Self::Malformed => "malformed",
+            Self::Cancelled => "cancelled",
         }
     }
 }

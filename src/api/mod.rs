@@ -13,6 +13,7 @@ mod layers;
 mod media;
 mod models;
 mod requests;
+mod routing;
 mod wire;
 
 use crate::pipeline::Gateway;
@@ -22,6 +23,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::HeaderMap;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
+use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -60,11 +62,12 @@ struct Inner {
     tasks: TaskTracker,
     running: tokio::sync::Semaphore,
     stopping: AtomicBool,
+    metrics: PrometheusHandle,
 }
 
 impl Api {
     /// Over that gateway and store.
-    pub fn new(gateway: Arc<Gateway>, store: Store, settings: &Settings) -> Self {
+    pub fn new(gateway: Arc<Gateway>, store: Store, metrics: PrometheusHandle, settings: &Settings) -> Self {
         Self(Arc::new(Inner {
             gateway,
             store,
@@ -74,6 +77,7 @@ impl Api {
             max_concurrent: settings.max_concurrent,
             running: tokio::sync::Semaphore::new(settings.max_concurrent),
             stopping: AtomicBool::new(false),
+            metrics,
         }))
     }
 
@@ -114,6 +118,7 @@ impl Api {
             .route("/models", get(models::list))
             .route("/models/{*id}", get(models::one));
         let native = Router::new()
+            .route("/routing", get(routing::show).put(routing::change))
             .route("/requests", get(requests::list))
             .route("/requests/{id}", get(requests::one))
             .route("/keys", get(keys::list).post(keys::create))
@@ -125,6 +130,7 @@ impl Api {
             .route("/media/{name}", get(media::serve))
             .route("/healthz", get(health::alive))
             .route("/readyz", get(health::ready))
+            .route("/metrics", get(health::metrics))
             .fallback(error::no_such_path)
             .method_not_allowed_fallback(error::no_such_method)
             // Our own reader bounds bodies and speaks our envelope.

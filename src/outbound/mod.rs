@@ -8,7 +8,7 @@ pub mod guard;
 
 pub use auth::AuthScheme;
 pub use call::{Call, Content, Leg, Part, Payload, Reply, Verb};
-pub use client::{Client, Destination};
+pub use client::{Client, Destination, Until};
 pub use guard::Guard;
 
 use serde::Deserialize;

@@ -2,15 +2,27 @@
 
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Output, Usage};
-use crate::outbound::{Call, Leg, Reply};
+use crate::outbound::{Call, Leg, Reply, Until};
 use crate::providers::{Adapter, Site, Turn};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 /// Sends a call with its credential; the tests put scripts behind it.
 pub(super) trait Transport: Sync {
-    /// One exchange, over before `deadline`.
-    fn send(&self, call: &Call, deadline: Instant) -> impl Future<Output = Result<Reply, Fault>> + Send;
+    /// One exchange, over in time.
+    fn send(&self, call: &Call, until: Until) -> impl Future<Output = Result<Reply, Fault>> + Send;
+}
+
+/// What bounds a driven job.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds<'a> {
+    /// When the creating call should have begun to answer.
+    pub first_byte: Instant,
+    /// When everything should be over.
+    pub deadline: Instant,
+    /// Says that the caller has hung up.
+    pub hung_up: &'a CancellationToken,
 }
 
 /// What a driven job made.
@@ -31,15 +43,20 @@ const SHARE: u32 = 25;
 const READ_TRIES: u32 = 4;
 
 /// Drives one job to its end. A creating call is made once; reads are repeated. A job that is given up is cancelled
-/// upstream where that can be.
+/// upstream where that can be; so is one whose caller hung up. Where it cannot be, it is driven to its end: it is paid
+/// for, and its row shall say what came of it.
 pub(super) async fn drive<T: Transport>(
     adapter: &dyn Adapter,
     site: &Site,
     brief: &Brief,
     wire: &T,
-    deadline: Instant,
+    bounds: Bounds<'_>,
 ) -> Result<Driven, Fault> {
+    let deadline = bounds.deadline;
     let started = Instant::now();
+    if bounds.hung_up.is_cancelled() {
+        return Err(Fault::new(FaultKind::Cancelled, "the caller hung up before the provider was asked"));
+    }
     let mut failures = 0;
     let mut submitted = false;
     let mut turn = adapter.open(brief, site)?;
@@ -52,12 +69,19 @@ pub(super) async fn drive<T: Transport>(
                 if until >= deadline {
                     return Err(give_up(adapter, site, &call, wire).await);
                 }
-                sleep_until(until).await;
+                if adapter.cancel(&call, site).is_none() {
+                    sleep_until(until).await;
+                } else if bounds.hung_up.run_until_cancelled(sleep_until(until)).await.is_none() {
+                    stop(adapter, site, &call, wire).await;
+                    let fault = Fault::new(FaultKind::Cancelled, "the caller hung up, and the job was stopped");
+                    return Err(fault.accepted(Accepted::Maybe));
+                }
                 call
             }
         };
+        let first_byte = if call.leg == Leg::Submit { bounds.first_byte.min(deadline) } else { deadline };
         let mut answered = false;
-        let outcome = wire.send(&call, deadline).await.and_then(|reply| {
+        let outcome = wire.send(&call, Until { first_byte, whole: deadline }).await.and_then(|reply| {
             answered = reply.ok();
             if answered { adapter.read(&call, &reply, site) } else { Err(adapter.fault(&call, &reply)) }
         });
@@ -105,12 +129,17 @@ fn after_submit(fault: Fault, submitted: bool) -> Fault {
 
 /// Time is up: stop the job upstream, and say that it may be billed all the same.
 async fn give_up<T: Transport>(adapter: &dyn Adapter, site: &Site, call: &Call, wire: &T) -> Fault {
+    stop(adapter, site, call, wire).await;
+    Fault::new(FaultKind::Timeout, "the provider did not finish in time").accepted(Accepted::Maybe)
+}
+
+/// Stops a job upstream, where the provider lets us.
+async fn stop<T: Transport>(adapter: &dyn Adapter, site: &Site, call: &Call, wire: &T) {
     if let Some(cancel) = adapter.cancel(call, site)
-        && let Err(fault) = wire.send(&cancel, Instant::now() + CEILING).await
+        && let Err(fault) = wire.send(&cancel, (Instant::now() + CEILING).into()).await
     {
         tracing::debug!(%fault, "a job could not be cancelled upstream");
     }
-    Fault::new(FaultKind::Timeout, "the provider did not finish in time").accepted(Accepted::Maybe)
 }
 
 fn pause(waited: Duration) -> Duration {
@@ -132,11 +161,12 @@ mod tests {
     struct Script {
         replies: Mutex<VecDeque<Result<Reply, Fault>>>,
         asked: Mutex<Vec<String>>,
+        hang_up: Option<Duration>,
     }
 
     impl Script {
         fn new(replies: Vec<Result<Reply, Fault>>) -> Self {
-            Self { replies: Mutex::new(replies.into()), asked: Mutex::new(Vec::new()) }
+            Self { replies: Mutex::new(replies.into()), asked: Mutex::new(Vec::new()), hang_up: None }
         }
 
         fn asked(&self) -> Vec<String> {
@@ -145,7 +175,7 @@ mod tests {
     }
 
     impl Transport for Script {
-        async fn send(&self, call: &Call, _deadline: Instant) -> Result<Reply, Fault> {
+        async fn send(&self, call: &Call, _until: Until) -> Result<Reply, Fault> {
             self.asked.lock().unwrap().push(format!("{} {}", call.verb.as_str(), call.url));
             let mut replies = self.replies.lock().unwrap();
             if replies.len() > 1 { replies.pop_front().unwrap() } else { replies[0].clone() }
@@ -176,7 +206,28 @@ mod tests {
             mask: None,
         };
         let site = Site { base_url: "https://q".into() };
-        drive(find("fal").unwrap(), &site, &brief, script, Instant::now() + Duration::from_secs(seconds)).await
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        let hung_up = CancellationToken::new();
+        let later = hung_up.clone();
+        if let Some(after) = script.hang_up {
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                later.cancel();
+            });
+        }
+        let bounds = Bounds { first_byte: deadline, deadline, hung_up: &hung_up };
+        drive(find("fal").unwrap(), &site, &brief, script, bounds).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_whose_caller_hung_up_is_stopped_and_may_be_billed() {
+        let mut script = Script::new(vec![ticket(), reply(202, &json!({"status": "IN_PROGRESS"}))]);
+        script.hang_up = Some(Duration::from_secs(5));
+        let started = Instant::now();
+        let fault = run(&script, 300).await.unwrap_err();
+        assert_eq!((fault.kind, fault.accepted), (FaultKind::Cancelled, Accepted::Maybe));
+        assert_eq!(started.elapsed().as_secs(), 5, "at once");
+        assert_eq!(script.asked().last().unwrap(), "PUT https://q/cancel");
     }
 
     #[tokio::test(start_paused = true)]

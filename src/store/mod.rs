@@ -11,6 +11,7 @@ pub mod keys;
 pub mod page;
 pub mod record;
 pub mod requests;
+mod routing;
 mod sql;
 pub mod writer;
 

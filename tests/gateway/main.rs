@@ -3,6 +3,7 @@
 
 mod adapters;
 mod books;
+mod chaos;
 mod edits;
 mod errors;
 mod failover;
@@ -15,4 +16,5 @@ mod models;
 #[path = "../kit/postgres.rs"]
 mod postgres;
 mod program;
+mod routing;
 mod walk;

@@ -11,7 +11,7 @@ use lumenfall::config::Config;
 use lumenfall::job::{Brief, Input, Mode, Source};
 use lumenfall::media::{Limits, Workers};
 use lumenfall::outbound::{Client, Guard};
-use lumenfall::pipeline::{Finisher, Runner, Upstreams};
+use lumenfall::pipeline::{Finisher, Rules, Runner, Switchboard, Upstreams};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -128,6 +128,7 @@ async fn every_active_route_works_in_the_sandbox() {
             limits: Limits::default(),
         },
         settings: config.routing.clone(),
+        board: Switchboard::new(&config.routing, Rules::default()),
     };
     let live =
         catalog.models().iter().filter(|model| model.status_on(&now[..10]) != lumenfall::catalog::Lifecycle::Retired);
