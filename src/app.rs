@@ -1,20 +1,24 @@
 //! The one place that wires: every room from its settings, the listeners, the stop.
 
+mod reload;
+
 use crate::api::Api;
-use crate::base::{Secret, Timestamp};
+use crate::base::{Live, Secret, Timestamp};
 use crate::catalog::{self, Catalog};
 use crate::config::{Config, Problems, Provider, WeightedKey};
 use crate::media::storage::{Storage, StorageError};
 use crate::media::{Limits, Workers};
 use crate::outbound::{AuthScheme, Client, Destination, Guard};
 use crate::pipeline::{
-    Credential, Finisher, Gateway, Ledger, Operator, Rules, Runner, Switchboard, Upstream, Upstreams,
+    Courier, Credential, Finisher, Gateway, Jobs, Ledger, Operator, Rules, Runner, Switchboard, Upstream, Upstreams,
+    Worker,
 };
 use crate::providers::{ADAPTERS, Adapter, Reach, Site};
 use crate::sandbox::Sandbox;
 use crate::store::{NewKey, Store, StoreError};
 use crate::telemetry;
 use metrics_exporter_prometheus::PrometheusHandle;
+use reload::Reloadable;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,6 +30,8 @@ use tokio::time::timeout;
 
 /// Models that no single provider's file owns.
 const MODELS: &str = include_str!("../config/catalog/models.toml");
+/// How often the request log is looked after.
+const TEND: Duration = Duration::from_mins(1);
 /// How often expired media are deleted.
 const SWEEP: Duration = Duration::from_mins(5);
 /// How often the states of routes are read.
@@ -67,6 +73,8 @@ pub struct Running {
     drain: Duration,
     stop: watch::Sender<bool>,
     server: JoinHandle<io::Result<()>>,
+    /// Those that have something to give back when they stop.
+    working: Vec<JoinHandle<()>>,
     aside: Vec<JoinHandle<()>>,
 }
 
@@ -86,9 +94,27 @@ pub fn catalog_for(config: &Config) -> Result<Catalog, Problems> {
     Ok(catalog)
 }
 
+fn reloadable_catalog(config: &Config, catalog: &Live<Catalog>) -> Reloadable {
+    let (config, catalog) = (config.clone(), catalog.clone());
+    let reload = Box::new(move || catalog_for(&config).map(|read| catalog.set(read)));
+    Reloadable { what: "the catalog", places: Vec::new(), reload }
+}
+
+/// The routing rules, when the configuration's file changes and on SIGHUP.
+fn reloadable_rules(config: &Config, board: &Switchboard) -> Reloadable {
+    let (origin, board) = (config.origin.clone(), board.clone());
+    let places = origin.file.iter().cloned().collect();
+    let reload = Box::new(move || {
+        let rules = Rules::new(&origin.reread()?.routing.rules).map_err(Problems)?;
+        board.reload(rules);
+        Ok(())
+    });
+    Reloadable { what: "the routing rules", places, reload }
+}
+
 /// Starts everything and returns once it serves.
 pub async fn start(config: &Config) -> Result<Running, StartError> {
-    let catalog = Arc::new(catalog_for(config).map_err(StartError::Catalog)?);
+    let catalog = Live::new(catalog_for(config).map_err(StartError::Catalog)?);
     let listener = bind(&config.server.listen.to_string(), "LUMENFALL_SERVER__LISTEN").await?;
     let address = local(&listener)?;
     let store = Store::open(&config.database).await?;
@@ -100,7 +126,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         let listen = if config.sandbox.listen.is_empty() { "127.0.0.1:0" } else { config.sandbox.listen.as_str() };
         let listener = bind(listen, "LUMENFALL_SANDBOX__LISTEN").await?;
         let address = local(&listener)?;
-        aside.push(serve_sandbox(Sandbox::new(Arc::clone(&catalog)), listener, stopped.clone()));
+        aside.push(serve_sandbox(Sandbox::new(catalog.get()), listener, stopped.clone()));
         Some(address)
     } else {
         None
@@ -112,6 +138,14 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     let client = Client::new(config.outbound.clone(), guard).map_err(|error| StartError::Client(error.to_string()))?;
     let callers = Client::new(config.outbound.clone(), Guard::default())
         .map_err(|error| StartError::Client(error.to_string()))?;
+    let (jobs, arrivals) = Jobs::new(store.clone(), config.jobs.clone(), config.webhooks.allow_private);
+    let courier = Courier {
+        jobs: jobs.clone(),
+        client: Client::new(config.outbound.clone(), Guard::new(config.webhooks.allow_private, None))
+            .map_err(|error| StartError::Client(error.to_string()))?,
+        settings: config.webhooks.clone(),
+    };
+    let reloadables = vec![reloadable_catalog(config, &catalog), reloadable_rules(config, &board)];
     let gateway = Arc::new(Gateway {
         catalog,
         runner: Runner {
@@ -123,21 +157,33 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         ledger: Ledger::new(store.clone(), sandbox.is_some()),
         storage: storage.clone(),
         callers,
+        jobs,
         sandbox: sandbox.is_some(),
     });
     aside.push(tokio::spawn(sweep(storage, store.clone(), stopped.clone())));
+    aside.push(tokio::spawn(tend(store.clone(), config.clone(), stopped.clone())));
+    aside.push(tokio::spawn(reload::watch(reloadables, stopped.clone())));
     // Last of what can fail: a first key is shown once, so it is made only by a start that succeeds.
     let first_key = prepare_keys(&store, &config.auth.bootstrap_key).await?;
     let metrics = telemetry::metrics();
     aside.push(tokio::spawn(watch_routes(board, store.clone(), metrics.clone(), stopped.clone())));
+    let working = vec![
+        tokio::spawn(Worker::run(Arc::clone(&gateway), arrivals, stopped.clone())),
+        tokio::spawn(courier.run(stopped.clone())),
+    ];
     let api = Api::new(gateway, store.clone(), metrics, &config.server);
     let server = axum::serve(listener, api.router()).with_graceful_shutdown(until(stopped));
     let server = tokio::spawn(server.into_future());
     let drain = Duration::from_secs(config.server.drain_seconds);
-    Ok(Running { address, sandbox, first_key, api, store, drain, stop, server, aside })
+    Ok(Running { address, sandbox, first_key, api, store, drain, stop, server, working, aside })
 }
 
 impl Running {
+    /// The open database.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Stops: readiness goes false, running requests finish within the drain time, the log is flushed.
     pub async fn stop(self) {
         self.api.stop();
@@ -149,6 +195,10 @@ impl Running {
         };
         if timeout(self.drain, served).await.is_err() {
             tracing::warn!("stopped with requests still running; their rows will be settled at the next start");
+        }
+        for task in self.working {
+            // They bound their own goodbyes.
+            let _ = task.await;
         }
         for task in self.aside {
             task.abort();
@@ -178,10 +228,11 @@ fn reach(
     keys: Vec<WeightedKey>,
 ) -> Upstream {
     let credential = |WeightedKey { key, weight }: WeightedKey| {
+        let mark = key.mark();
         // A deployment without a key is asked without one.
         let auth = if key.is_empty() { AuthScheme::None } else { auth };
         let destination = Destination { base_url: base_url.to_owned(), hosts: adapter.card().hosts, auth, key };
-        Credential { destination, weight }
+        Credential { destination, weight, mark }
     };
     let credentials = keys.into_iter().map(credential).collect();
     Upstream { name: name.to_owned(), adapter, site: Site { base_url: base_url.to_owned() }, credentials }
@@ -235,8 +286,7 @@ async fn prepare_keys(store: &Store, bootstrap: &Secret) -> Result<Option<Secret
         account_id: "default".to_owned(),
         name: Some(name.to_owned()),
         admin: true,
-        allowed_models: Vec::new(),
-        expires_at: None,
+        ..NewKey::default()
     };
     if !bootstrap.is_empty() {
         store.ensure_key(bootstrap, admin("bootstrap")).await?;
@@ -301,6 +351,25 @@ async fn watch_routes(board: Switchboard, store: Store, metrics: PrometheusHandl
         match store.route_states().await {
             Ok(states) => board.obey(states.iter().filter_map(Operator::read)),
             Err(error) => tracing::debug!(%error, "the states of routes could not be read"),
+        }
+    }
+}
+
+/// What the log needs now and then: partitions ahead of time, old months and payloads forgotten, rows settled that another
+/// replica left behind.
+async fn tend(store: Store, config: Config, mut stopped: watch::Receiver<bool>) {
+    while timeout(TEND, stopped.changed()).await.is_err() {
+        let now = Timestamp::now();
+        let shared = config.database.url.starts_with("postgres");
+        let done = async {
+            if shared {
+                settle_interrupted(&store, &config).await?;
+            }
+            store.maintain_log(now, config.database.retention_months).await?;
+            store.sweep_payloads(now).await.map(drop)
+        };
+        if let Err(error) = done.await {
+            tracing::warn!(%error, "the upkeep of the request log has to wait");
         }
     }
 }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 mod credentials;
@@ -47,12 +47,41 @@ pub struct Config {
     pub sandbox: Sandbox,
     /// How requests are routed.
     pub routing: pipeline::Settings,
+    /// Jobs that outlive their request.
+    pub jobs: pipeline::JobSettings,
+    /// How their ends are told.
+    pub webhooks: pipeline::WebhookSettings,
     /// How we reach providers.
     pub outbound: outbound::Settings,
     /// Our own log.
     pub log: telemetry::Settings,
     /// Credentials and addresses, by provider.
     pub providers: BTreeMap<String, Provider>,
+    /// Where all this was read.
+    #[serde(skip)]
+    pub origin: Origin,
+}
+
+/// Where a configuration was read, so that parts of it can be read again.
+#[derive(Clone, Default)]
+pub struct Origin {
+    /// The file, if there is one.
+    pub file: Option<PathBuf>,
+    environment: BTreeMap<String, String>,
+}
+
+/// The environment holds keys, so it is not shown.
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origin").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+impl Origin {
+    /// Reads everything again, the environment as it was.
+    pub fn reread(&self) -> Result<Config, Problems> {
+        Config::load(self.file.as_deref(), &self.environment)
+    }
 }
 
 /// `[media]`
@@ -186,6 +215,7 @@ impl Config {
             return Err(Problems(problems));
         }
         let mut config = merge(&file, overrides).map_err(|error| Problems(vec![error.to_string()]))?;
+        config.origin = Origin { file: named, environment: environment.clone() };
         config.read_service_accounts()?;
         let wrong = config.check();
         if wrong.is_empty() { Ok(config) } else { Err(Problems(wrong)) }
@@ -220,10 +250,17 @@ impl Config {
         };
         require(self.server.max_concurrent > 0, "server.max_concurrent should be at least 1");
         require(self.server.max_body_bytes >= 1024, "server.max_body_bytes should be at least 1024");
+        let days = [0, 7, 30].contains(&self.server.payload_days);
+        require(days, "server.payload_days should be 0, 7 or 30");
         require(self.media.max_pixels > 0, "media.max_pixels should be at least 1");
         require(self.media.lifetime_minutes > 0, "media.lifetime_minutes should be at least 1");
         require(self.media.queue > 0, "media.queue should be at least 1");
         require(self.routing.deadline_seconds > 0, "routing.deadline_seconds should be at least 1");
+        require(self.jobs.deadline_seconds > 0, "jobs.deadline_seconds should be at least 1");
+        require(self.jobs.lease_seconds >= 5, "jobs.lease_seconds should be at least 5");
+        require(self.jobs.max_concurrent > 0, "jobs.max_concurrent should be at least 1");
+        require(self.jobs.keep_days > 0, "jobs.keep_days should be at least 1");
+        require(self.webhooks.timeout_seconds > 0, "webhooks.timeout_seconds should be at least 1");
         require(self.database.max_connections > 0, "database.max_connections should be at least 1");
         let public = &self.server.public_url;
         let absolute = public.is_empty() || public.starts_with("https://") || public.starts_with("http://");

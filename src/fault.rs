@@ -1,5 +1,6 @@
 //! What went wrong upstream, and what happens next. The failover policy on one page.
 
+use crate::job::Usage;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -93,7 +94,7 @@ impl FaultKind {
 }
 
 /// One upstream failure.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fault {
     /// What went wrong.
     pub kind: FaultKind,
@@ -107,6 +108,8 @@ pub struct Fault {
     pub upstream_status: Option<u16>,
     /// The provider's own error code.
     pub upstream_code: Option<String>,
+    /// What the provider said of the bill of a call that it failed or refused.
+    pub usage: Option<Box<Usage>>,
 }
 
 impl Fault {
@@ -117,7 +120,15 @@ impl Fault {
             message.truncate(cut);
             message.push('…');
         }
-        Self { kind, accepted: Accepted::No, message, retry_after: None, upstream_status: None, upstream_code: None }
+        Self {
+            kind,
+            accepted: Accepted::No,
+            message,
+            retry_after: None,
+            upstream_status: None,
+            upstream_code: None,
+            usage: None,
+        }
     }
 
     /// The same, with another acceptance.
@@ -138,6 +149,13 @@ impl Fault {
     #[must_use]
     pub fn code(mut self, code: Option<String>) -> Self {
         self.upstream_code = code;
+        self
+    }
+
+    /// The same, with what the provider said of its bill: then that is what it costs.
+    #[must_use]
+    pub fn usage(mut self, usage: Usage) -> Self {
+        self.usage = (usage != Usage::default()).then(|| Box::new(usage));
         self
     }
 

@@ -1,6 +1,6 @@
 //! The nouns of the domain: what is to be made, how one route is asked for it, and what came back.
 
-use crate::media::{Format, SizeAsk};
+use crate::media::{Format, Size, SizeAsk};
 use bytes::Bytes;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,11 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// Whether it makes videos.
+    pub const fn is_video(self) -> bool {
+        matches!(self, Self::TextToVideo | Self::ImageToVideo | Self::VideoToVideo)
+    }
+
     /// As the public API spells it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -57,7 +62,7 @@ pub enum ResponseForm {
 }
 
 /// A legal request for pictures or a video: every value is in range. Only on the way here is a 400 born.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// The model as the caller wrote it: a name, an alias, or `provider/model`.
     pub model: String,
@@ -81,9 +86,11 @@ pub struct Job {
     pub seconds: Option<u32>,
     /// Whether a video should have sound; the route's own habit when unsaid.
     pub audio: Option<bool>,
-    /// Pictures (or, for video-to-video, the video) to work from.
+    /// Pictures (or, for video-to-video, the video) to work from. A stored job keeps them as files.
+    #[serde(skip)]
     pub images: Vec<Input>,
     /// Where to edit: transparent pixels are to be changed (OpenAI's convention).
+    #[serde(skip)]
     pub mask: Option<Input>,
     /// Everything else, passed through: `quality`, `seed`, `style`, and what only one provider knows.
     pub extra: Map<String, Value>,
@@ -96,6 +103,8 @@ pub struct Input {
     pub mime: String,
     /// The file.
     pub bytes: Bytes,
+    /// The pixels of a picture; prices depend on them.
+    pub size: Option<Size>,
 }
 
 impl Input {
@@ -154,7 +163,7 @@ pub enum Source {
 }
 
 /// What a provider said about the bill of one call. Every field may be missing.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     /// Money, in USD, as the provider reports it.
     pub cost: Option<Decimal>,

@@ -55,7 +55,7 @@ pub(super) async fn change(State(api): State<Api>, caller: Caller, body: JsonObj
 
 fn word(api: &Api, fields: &mut Fields) -> Result<(String, Operator), Error> {
     let name = fields.text("route")?.unwrap_or_default();
-    let catalog = &api.0.gateway.catalog;
+    let catalog = api.0.gateway.catalog.get();
     let routes = catalog.models().iter().flat_map(|model| catalog.routes(model));
     let mut names: Vec<String> = routes.map(|route| route.executed_model()).collect();
     names.extend(catalog.providers().iter().cloned());

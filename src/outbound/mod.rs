@@ -8,8 +8,8 @@ pub mod guard;
 
 pub use auth::AuthScheme;
 pub use call::{Call, Content, Leg, Part, Payload, Reply, Verb};
-pub use client::{Client, Destination, Until};
-pub use guard::Guard;
+pub use client::{Client, Destination, Download, Until};
+pub use guard::{Guard, check_webhook};
 
 use serde::Deserialize;
 

@@ -5,12 +5,11 @@ use super::Settings;
 use super::drive::{Bounds, drive};
 use super::finish::{Finished, Finisher};
 use super::fit::Adjustment;
-use super::metrics;
 use super::plan::{Candidate, Plan};
 use super::routing::{Pick, Standing, Switchboard};
 use super::trail::{Attempt, AttemptError};
 use super::upstream::{Upstream, Upstreams, Wire};
-use crate::catalog::{Charge, Made};
+use crate::catalog::Charge;
 use crate::fault::{Accepted, Fault, FaultKind, Policy, Verdict};
 use crate::job::{Brief, Job, Output, Usage};
 use crate::media::Size;
@@ -52,7 +51,7 @@ pub struct Runner {
 
 /// What a request brings along besides its job.
 #[derive(Debug, Clone)]
-pub struct Terms {
+pub struct Requester {
     /// When it came.
     pub arrived: Instant,
     /// When it should be over, whatever happens.
@@ -70,11 +69,11 @@ struct Tried {
     provider_done: Instant,
 }
 
-/// One request's frame: its job and its terms.
+/// One request's frame: its job and its requester.
 #[derive(Clone, Copy)]
 struct Frame<'a> {
     job: &'a Job,
-    terms: &'a Terms,
+    requester: &'a Requester,
 }
 
 /// A route that is being asked.
@@ -88,8 +87,8 @@ struct Stop<'a> {
 
 impl Runner {
     /// Runs a plan to its end.
-    pub async fn run(&self, plan: &Plan, job: &Job, terms: &Terms) -> Outcome {
-        let frame = Frame { job, terms };
+    pub async fn run(&self, plan: &Plan, job: &Job, requester: &Requester) -> Outcome {
+        let frame = Frame { job, requester };
         let mut outcome = Outcome::default();
         let mut waiting: VecDeque<(&Candidate, bool)> = plan.candidates.iter().map(|one| (one, false)).collect();
         while let Some((candidate, put_off)) = waiting.pop_front() {
@@ -126,7 +125,7 @@ impl Runner {
             let short = || Fault::new(FaultKind::Empty, "the provider made fewer pictures than it was asked for");
             let fault = faults.into_iter().nth(stop.unwrap_or(0)).unwrap_or_else(short);
             outcome.fault = Some(fault);
-            if stop.is_some() || Instant::now() >= terms.deadline {
+            if stop.is_some() || Instant::now() >= requester.deadline {
                 return outcome;
             }
         }
@@ -140,11 +139,12 @@ impl Runner {
         let upstream = self.upstreams.get(provider).ok_or_else(unknown)?;
         let credential = upstream.credentials.first().ok_or_else(unknown)?;
         let wire = Wire { client: &self.finisher.client, to: &credential.destination };
-        let bounds = Bounds { first_byte: deadline, deadline, hung_up: &CancellationToken::new() };
+        let first_byte = deadline.saturating_duration_since(Instant::now());
+        let bounds = Bounds { first_byte, deadline, hung_up: &CancellationToken::new() };
         drive(upstream.adapter, &upstream.site, brief, &wire, bounds).await.map(|driven| driven.outputs)
     }
 
-    const fn policy(&self) -> Policy {
+    pub(super) const fn policy(&self) -> Policy {
         Policy {
             failover_on_auth: self.settings.failover_on_auth,
             failover_on_moderation: self.settings.failover_on_moderation,
@@ -163,11 +163,11 @@ impl Runner {
                 Pick::Ready(at) => at,
                 Pick::Wait(at) => {
                     let longest = Duration::from_secs(self.settings.rate_limit_max_wait_seconds);
-                    let latest = frame.terms.deadline.min(Instant::now() + longest);
+                    let latest = frame.requester.deadline.min(Instant::now() + longest);
                     if waits >= self.settings.rate_limit_retries && last.is_some() {
                         return (tries, last);
                     }
-                    let (provider, key) = (upstream.name.as_str(), frame.terms.key.as_str());
+                    let (provider, key) = (upstream.name.as_str(), frame.requester.key.as_str());
                     if let Err(left) = self.board.turn(&route, provider, at, key, latest).await {
                         let text = "the provider's rate limit is reached";
                         let full = || Fault::new(FaultKind::RateLimited, text).retry_after(Some(left));
@@ -193,7 +193,7 @@ impl Runner {
                 }
                 _ => false,
             };
-            if !again || Instant::now() >= frame.terms.deadline {
+            if !again || Instant::now() >= frame.requester.deadline {
                 return (tries, last);
             }
         }
@@ -203,16 +203,16 @@ impl Runner {
     async fn attempt(&self, stop: Stop<'_>, frame: Frame<'_>, n: u32, at: usize) -> Tried {
         let Stop { candidate, upstream, more } = stop;
         let started = Instant::now();
-        let terms = frame.terms;
+        let requester = frame.requester;
         let route = candidate.route.executed_model();
-        let patience = self.patience(candidate, &route);
-        let deadline = if more { terms.deadline.min(started + patience.1) } else { terms.deadline };
-        let first_byte = if more { deadline.min(started + patience.0) } else { deadline };
+        let patience = self.patience(candidate);
+        let deadline = if more { requester.deadline.min(started + patience.whole) } else { requester.deadline };
+        let first_byte = if more { patience.first_byte } else { deadline.saturating_duration_since(started) };
         let brief = candidate.fit.brief(frame.job, &candidate.route, n);
         let driven = match upstream.credentials.get(at) {
             Some(credential) => {
                 let wire = Wire { client: &self.finisher.client, to: &credential.destination };
-                let bounds = Bounds { first_byte, deadline, hung_up: &terms.hung_up };
+                let bounds = Bounds { first_byte, deadline, hung_up: &requester.hung_up };
                 drive(upstream.adapter, &upstream.site, &brief, &wire, bounds).await
             }
             None => Err(Fault::new(FaultKind::Auth, "the provider has no credential")),
@@ -223,9 +223,9 @@ impl Runner {
                 let debts = &candidate.fit.debts;
                 let count = driven.outputs.len();
                 let finishing =
-                    driven.outputs.into_iter().map(|output| self.finisher.finish(output, debts, terms.deadline));
+                    driven.outputs.into_iter().map(|output| self.finisher.finish(output, debts, requester.deadline));
                 let finished = join_all(finishing).await;
-                let charge = bill_outputs(candidate, &brief, &finished, driven.usage);
+                let charge = bill_outputs(candidate, frame.job, &finished, driven.usage);
                 (gather(finished, count), charge)
             }
             Err(fault) => {
@@ -235,11 +235,10 @@ impl Runner {
         };
         let took = provider_done - started;
         // A caller who gave it less time than it may take proves nothing against the route.
-        let cut_short = |fault: &Fault| fault.kind == FaultKind::Timeout && took < patience.0.min(patience.1);
-        metrics::attempt(&route, made.as_ref().err().map(|fault| fault.kind), took);
-        if !made.as_ref().is_err_and(cut_short) {
-            self.board.judge(&route, &upstream.name, at, made.as_ref().map(|_| took));
-        }
+        let cut_short =
+            |fault: &Fault| fault.kind == FaultKind::Timeout && took < patience.first_byte.min(patience.whole);
+        let fair = !made.as_ref().is_err_and(cut_short);
+        self.heard(&candidate.route, at, made.as_ref().err(), took, fair);
         let since = |from: Instant, to: Instant| u64::try_from((to - from).as_millis()).unwrap_or(u64::MAX);
         let attempt = Attempt {
             index: 0,
@@ -247,7 +246,7 @@ impl Runner {
             route,
             status: if made.is_ok() { "completed" } else { "failed" },
             n,
-            started_ms: since(terms.arrived, started),
+            started_ms: since(requester.arrived, started),
             duration_ms: since(started, Instant::now()),
             cost: charge.0.amount,
             cost_source: charge.0.source,
@@ -262,16 +261,6 @@ impl Runner {
             );
         }
         Tried { attempt, made, provider_done }
-    }
-
-    /// How long one route may take while another is waiting: until its first byte, and altogether.
-    fn patience(&self, candidate: &Candidate, route: &str) -> (Duration, Duration) {
-        let known = Duration::from_secs(u64::from(candidate.route.typical_seconds));
-        let typical = self.board.latency(route).map_or(known, |seen| seen.max(known));
-        let settings = &self.settings;
-        let first_byte = (typical * settings.first_byte_factor).max(Duration::from_millis(settings.min_first_byte_ms));
-        let whole = (typical * settings.patience_factor).max(Duration::from_secs(settings.min_patience_seconds));
-        (first_byte, whole)
     }
 }
 
@@ -295,7 +284,7 @@ impl Outcome {
 }
 
 /// `missing` pictures in calls of at most `most`.
-fn split(missing: u32, most: u32) -> Vec<u32> {
+pub(super) fn split(missing: u32, most: u32) -> Vec<u32> {
     let most = most.max(1);
     let full = (0..missing / most).map(|_| most);
     full.chain((!missing.is_multiple_of(most)).then_some(missing % most)).collect()
@@ -318,7 +307,7 @@ fn gather(finished: Vec<Result<Finished, Fault>>, count: usize) -> Result<Vec<Fi
 /// What a call that ran costs, sound pictures or not, and what it may have cost.
 fn bill_outputs(
     candidate: &Candidate,
-    brief: &Brief,
+    job: &Job,
     finished: &[Result<Finished, Fault>],
     usage: Usage,
 ) -> (Charge, Option<crate::base::Usd>) {
@@ -327,16 +316,26 @@ fn bill_outputs(
     let silent = usage == Usage::default();
     if sizes.is_empty() && silent {
         // Nothing came and nothing was said of a bill: it may have been bought or not.
-        let expected = Made { sizes: vec![candidate.fit.expect], input: Some(&brief.input), usage };
-        let uncertain = candidate.route.price.estimate(&expected).amount;
-        return (Charge { amount: None, source: "", note: None, components: Vec::new() }, uncertain);
+        return (Charge::nothing(), candidate.estimate(job, 1).amount);
     }
-    (candidate.route.price.charge(&Made { sizes, input: Some(&brief.input), usage }), None)
+    (candidate.route.price.charge(&candidate.made(job, sizes, usage)), None)
 }
 
-/// What a failed call costs: nothing when it was not taken, the estimate when it was, and nobody knows in between.
-fn bill_fault(candidate: &Candidate, job: &Job, n: u32, fault: &Fault) -> (Charge, Option<crate::base::Usd>) {
-    let nothing = Charge { amount: None, source: "", note: None, components: Vec::new() };
+/// What a failed call costs: what the provider says; else nothing when it was not taken, the estimate when it was, and
+/// nobody knows in between.
+pub(super) fn bill_fault(
+    candidate: &Candidate,
+    job: &Job,
+    n: u32,
+    fault: &Fault,
+) -> (Charge, Option<crate::base::Usd>) {
+    if let Some(usage) = &fault.usage {
+        let charge = candidate.route.price.charge(&candidate.made(job, Vec::new(), Usage::clone(usage)));
+        if charge.amount.is_some() {
+            return (charge, None);
+        }
+    }
+    let nothing = Charge::nothing();
     match fault.accepted {
         Accepted::No => (nothing, None),
         Accepted::Maybe => {

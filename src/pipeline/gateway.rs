@@ -1,14 +1,15 @@
 //! One request from its job to its answer: the story in order.
 
 use super::answer::{Answer, Delivery, Estimate, Handle, Timing};
-use super::failover::{Outcome, Runner, Terms};
+use super::background::Jobs;
+use super::failover::{Outcome, Requester, Runner};
 use super::finish::Finished;
 use super::fit::Adjustment;
 use super::ledger::{Asker, Ledger, OpenRecord};
 use super::plan::{self, Plan, Scene};
 use super::routing::Preferences;
 use super::trail::Bill;
-use crate::base::Timestamp;
+use crate::base::{Live, Timestamp};
 use crate::catalog::{Catalog, Route};
 use crate::error::{Error, ErrorKind};
 use crate::fault::{Fault, FaultKind};
@@ -16,7 +17,6 @@ use crate::job::{Job, ResponseForm};
 use crate::media::storage::Storage;
 use crate::media::{Format, Size};
 use crate::outbound::Client;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -24,7 +24,7 @@ use tokio::time::Instant;
 #[derive(Clone)]
 pub struct Gateway {
     /// What exists.
-    pub catalog: Arc<Catalog>,
+    pub catalog: Live<Catalog>,
     /// Runs plans.
     pub runner: Runner,
     /// Keeps the books.
@@ -33,6 +33,8 @@ pub struct Gateway {
     pub storage: Storage,
     /// Fetches what callers name: a guard without exceptions.
     pub callers: Client,
+    /// Takes what outlives its request.
+    pub jobs: Jobs,
     /// Whether the providers are simulators.
     pub sandbox: bool,
 }
@@ -52,17 +54,22 @@ impl Gateway {
             Ok(plan) => plan,
             Err(error) => return Err(self.ledger.reject(asker, &job.model, &error).await),
         };
-        let estimate = plan.first().estimate(job, job.n).amount;
-        let record = self.ledger.open(&asker, &plan, job, estimate).await?;
+        // The dearest route that may be taken: whoever is let in can pay for wherever failover leads.
+        let estimate = plan.candidates.iter().filter_map(|candidate| candidate.estimate(job, job.n).amount).max();
+        let record = match self.ledger.open(&asker, &plan, job, estimate).await {
+            Ok(record) => record,
+            Err(error) if error.kind == ErrorKind::Unavailable => return Err(error),
+            Err(error) => return Err(self.ledger.reject(asker, &job.model, &error).await),
+        };
         let called = Instant::now();
         let longest = Duration::from_secs(self.runner.settings.deadline_seconds);
-        let terms = Terms {
+        let requester = Requester {
             arrived: asker.arrived,
             deadline: asker.arrived + asker.timeout.map_or(longest, |own| own.min(longest)),
             key: asker.key_id.clone(),
             hung_up: asker.hung_up.clone(),
         };
-        let outcome = self.runner.run(&plan, job, &terms).await;
+        let outcome = self.runner.run(&plan, job, &requester).await;
         let phases = Phases { arrived: asker.arrived, called, provider_done: outcome.provider_done.unwrap_or(called) };
         if let Some(fault) = &outcome.fault {
             let error = refusal(fault, &plan);
@@ -79,12 +86,12 @@ impl Gateway {
         }
     }
 
-    fn plan(&self, job: &Job, preferences: &Preferences) -> Result<Plan, Error> {
+    pub(super) fn plan(&self, job: &Job, preferences: &Preferences) -> Result<Plan, Error> {
         let today = Timestamp::now().rfc3339();
         let (upstreams, board) = (&self.runner.upstreams, &self.runner.board);
         let view = |route: &Route| Some(board.view(&route.executed_model(), upstreams.get(&route.provider)?));
         let scene = Scene { rules: &board.rules(), preferences, view: &view, today: &today[..10] };
-        plan::plan(job, &self.catalog, &scene, &mut rand::random)
+        plan::plan(job, &self.catalog.get(), &scene, &mut rand::random)
     }
 
     async fn deliver(&self, job: &Job, outcome: &Outcome, origin: &str) -> Result<Vec<Delivery>, Error> {
@@ -162,7 +169,7 @@ fn conclude(plan: &Plan, outcome: Outcome, deliveries: Vec<Delivery>, phases: &P
 }
 
 /// What the caller is told when pictures are missing.
-fn refusal(fault: &Fault, plan: &Plan) -> Error {
+pub(super) fn refusal(fault: &Fault, plan: &Plan) -> Error {
     let base = |kind: ErrorKind, message: String| Error {
         retry_after: fault.retry_after,
         upstream_status: fault.upstream_status,

@@ -1,28 +1,39 @@
 //! The story of a request: plan it, note what it may cost, run it, account for it.
 
+mod advance;
 mod answer;
+mod background;
 mod drive;
 mod failover;
 mod finish;
 mod fit;
 mod gateway;
+mod keep;
 mod ledger;
 mod metrics;
+mod pace;
+mod papers;
 mod plan;
 mod routing;
 mod trail;
 mod upstream;
+mod webhooks;
+mod worker;
 
 pub use answer::{Answer, Delivery, Estimate, Handle, Timing, dollars, provider_name};
-pub use failover::{Runner, Terms};
+pub use background::{Arrivals, JobSettings, Jobs, Terms, read_view};
+pub use failover::{Requester, Runner};
 pub use finish::{Body, Finished, Finisher};
 pub use fit::{Adjustment, brief_for};
 pub use gateway::Gateway;
 pub use ledger::{Asker, Ledger};
+pub use papers::{Made, View};
 pub use plan::Plan;
 pub use routing::{Operator, Preferences, Report, Rule, Rules, Sort, Standing, Switchboard};
 pub use trail::{Attempt, Bill};
 pub use upstream::{Credential, Upstream, Upstreams};
+pub use webhooks::{Courier, WebhookSettings};
+pub use worker::Worker;
 
 use serde::Deserialize;
 use std::time::Duration;

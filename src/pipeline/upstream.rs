@@ -26,9 +26,17 @@ pub struct Credential {
     pub destination: Destination,
     /// Its share of the calls.
     pub weight: u32,
+    /// Tells it from others without giving it away: a stored job goes on with the credential that it was begun with.
+    pub mark: String,
 }
 
 impl Upstream {
+    /// The credential of that mark; the first, when it is not configured any more.
+    pub(super) fn marked(&self, mark: &str) -> Option<(usize, &Credential)> {
+        let all = || self.credentials.iter().enumerate();
+        all().find(|(_, credential)| credential.mark == mark).or_else(|| all().next())
+    }
+
     /// Draws one of these credentials by weight. Those of weight 0 come last.
     pub(super) fn draw(&self, among: &[usize], dice: &mut dyn FnMut() -> f64) -> Option<usize> {
         let weight = |at: &usize| self.credentials.get(*at).map_or(0, |credential| u64::from(credential.weight));

@@ -1,9 +1,11 @@
 //! The gateway as a whole: the real program on a free port, against the simulators or scripted providers.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod accounts;
 mod adapters;
 mod books;
 mod chaos;
+mod crash;
 mod edits;
 mod errors;
 mod failover;
@@ -13,8 +15,10 @@ mod keys;
 mod kit;
 mod matrix;
 mod models;
+mod outage;
 #[path = "../kit/postgres.rs"]
 mod postgres;
 mod program;
 mod routing;
+mod videos;
 mod walk;

@@ -6,3 +6,4 @@ pub(super) mod models;
 pub(super) mod page;
 pub(super) mod requests;
 pub(super) mod routing;
+pub(super) mod videos;

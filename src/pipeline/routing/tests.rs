@@ -29,8 +29,13 @@ static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
 const MODEL: &str = "flux.2-pro";
 const WELL: View = View { standing: Standing::Healthy, operator: Operator::Active, latency: None, success: 1.0 };
 
+/// Its routes that make pictures from a prompt, one for each provider.
 fn routes() -> &'static [Arc<Route>] {
-    CATALOG.routes(CATALOG.find(MODEL).unwrap().model)
+    static ROUTES: LazyLock<Vec<Arc<Route>>> = LazyLock::new(|| {
+        let all = CATALOG.routes(CATALOG.find(MODEL).unwrap().model).iter();
+        all.filter(|route| route.modes.contains(&Mode::TextToImage)).cloned().collect()
+    });
+    &ROUTES
 }
 
 fn job(model: &str) -> Job {
