@@ -101,9 +101,12 @@ async fn a_video_is_taken_made_and_kept() {
 async fn every_form_of_an_input_reference_is_taken() {
     let kit = Kit::start().await;
     let uri = format!("data:image/png;base64,{}", base64_simd::STANDARD.encode_to_string(picture("png:512x512")));
-    for reference in [json!({"image_url": uri}), json!([{"image_url": uri}]), json!(uri), json!({"image_url": {"url": uri}})]
+    for reference in
+        [json!({"image_url": uri}), json!([{"image_url": uri}]), json!(uri), json!({"image_url": {"url": uri}})]
     {
-        let got = kit.post("/v1/videos", &json!({"model": "veo-3.1-fast", "prompt": "p", "input_reference": reference})).await;
+        let got = kit
+            .post("/v1/videos", &json!({"model": "veo-3.1-fast", "prompt": "p", "input_reference": reference}))
+            .await;
         assert_eq!(got.status, 202, "{}", got.json);
         let done = settled(&kit, &format!("/v1/videos/{}", got.json["id"].as_str().unwrap())).await;
         assert_eq!(done["status"], "completed", "{done}");
@@ -298,9 +301,14 @@ async fn the_end_is_told_signed_and_again_until_it_is_heard() {
 #[tokio::test]
 async fn images_can_be_made_in_the_background() {
     let kit = Kit::start().await;
-    let ask = |body: Value| kit.request(Method::POST, "/v1/images/generations").header("content-type", "application/json").body(body.to_string());
+    let ask = |body: Value| {
+        kit.request(Method::POST, "/v1/images/generations")
+            .header("content-type", "application/json")
+            .body(body.to_string())
+    };
     let (status, headers, body) =
-        Kit::raw_bytes(ask(json!({"model": "flux.2-pro", "prompt": "p", "n": 3})).header("prefer", "respond-async")).await;
+        Kit::raw_bytes(ask(json!({"model": "flux.2-pro", "prompt": "p", "n": 3})).header("prefer", "respond-async"))
+            .await;
     let taken: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!((status, headers["preference-applied"].to_str().unwrap()), (202, "respond-async"), "{taken}");
     let path = format!("/v1/images/{}", taken["id"].as_str().unwrap());
