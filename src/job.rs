@@ -1,6 +1,6 @@
 //! The nouns of the domain: what is to be made, how one route is asked for it, and what came back.
 
-use crate::media::{Format, SizeAsk};
+use crate::media::{Format, Size, SizeAsk};
 use bytes::Bytes;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -96,6 +96,8 @@ pub struct Input {
     pub mime: String,
     /// The file.
     pub bytes: Bytes,
+    /// The pixels of a picture; prices depend on them.
+    pub size: Option<Size>,
 }
 
 impl Input {
