@@ -63,6 +63,11 @@ fn required(upstream: &str) -> serde_json::Map<String, Value> {
         "edit/search-and-replace" => json!({"search_prompt": "the fox"}),
         "edit/search-and-recolor" => json!({"select_prompt": "the fox"}),
         "edit/outpaint" => json!({"left": 64}),
+        "fal-ai/ideogram/v3/edit" => json!({"mask_url": uri("png:1024x1024")}),
+        "fal-ai/ideogram/character/edit" => {
+            json!({"mask_url": uri("png:1024x1024"), "reference_image_urls": [uri("png:512x512")]})
+        }
+        "fal-ai/veo3.1/first-last-frame-to-video" => json!({"last_frame_url": uri("png:512x512")}),
         _ => json!({}),
     };
     fields.as_object().unwrap().clone()
@@ -87,6 +92,7 @@ async fn make_video(runner: &Runner, route: &Route, mode: Mode) -> Result<(), St
         let value = if base64 { json!(images[0].base64()) } else { json!(images[0].data_uri()) };
         input.insert(inputs.field.clone(), if list { json!([value]) } else { value });
     }
+    input.extend(required(&route.upstream));
     let brief = Brief {
         id: lumenfall::base::id::uuid(),
         model: route.upstream.clone(),
