@@ -22,6 +22,8 @@ pub(super) fn choices(route: &Route) -> Vec<(&'static str, &'static [&'static st
     if id.contains("gpt-image") {
         let quality: &[&str] = if id.contains("gpt-image-2.5") {
             &["auto", "low", "medium", "high", "xhigh", "max"]
+        } else if id.contains("gpt-image-1.5") {
+            &["low", "medium", "high"]
         } else {
             &["auto", "low", "medium", "high"]
         };

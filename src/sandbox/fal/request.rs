@@ -223,7 +223,10 @@ impl<'a> Reader<'a> {
 
     /// The pixels that will be made: what was said, the input's, or the endpoint's own default.
     fn size(&mut self, route: &Route, given: Option<Size>) -> Size {
-        let usual = given.or(route.default_size).unwrap_or(PRESETS[4].1);
+        // A picture that is given decides how large a picture gets; a video has its scale from elsewhere.
+        let own =
+            if endpoint::makes_video(route) { route.default_size.or(given) } else { given.or(route.default_size) };
+        let usual = own.unwrap_or(PRESETS[4].1);
         let said = match &route.size {
             SizeRule::Pixels(window) => self.pixels(window, route),
             SizeRule::List { sizes, field, .. } => {
