@@ -5,10 +5,11 @@ pub mod call;
 pub mod client;
 mod google;
 pub mod guard;
+mod jwt;
 
 pub use auth::AuthScheme;
 pub use call::{Call, Content, Leg, Part, Payload, Reply, Verb};
-pub use client::{Client, Destination, Download};
+pub use client::{Client, Destination, Download, Until};
 pub use guard::{Guard, check_webhook};
 
 use serde::Deserialize;

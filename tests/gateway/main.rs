@@ -4,6 +4,7 @@
 mod accounts;
 mod adapters;
 mod books;
+mod chaos;
 mod crash;
 mod edits;
 mod errors;
@@ -15,7 +16,10 @@ mod kit;
 mod matrix;
 mod models;
 mod outage;
+mod overrides;
 #[path = "../kit/postgres.rs"]
 mod postgres;
 mod program;
+mod routing;
+mod videos;
 mod walk;
