@@ -1,5 +1,9 @@
 //! The commands of the program. What a person reads goes to standard output; the log goes to standard error.
 
+mod accounts;
+mod export;
+mod invoice;
+mod reconcile;
 pub mod reference;
 
 use crate::app::{self, Running, StartError};
@@ -47,6 +51,18 @@ enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
+    /// Create and list accounts, pay into them.
+    Accounts {
+        #[command(subcommand)]
+        command: accounts::AccountCommand,
+    },
+    /// Take the request log out.
+    Requests {
+        #[command(subcommand)]
+        command: export::RequestCommand,
+    },
+    /// Compare a provider's invoice with the log.
+    Reconcile(reconcile::Reconcile),
     /// Check configuration and catalog; tell what is enabled, and why not.
     Check,
     /// List the models and their routes.
@@ -137,6 +153,9 @@ async fn dispatch(arguments: Arguments, environment: &BTreeMap<String, String>) 
         Command::Serve => serve(&load()?).await,
         Command::Sandbox { listen } => serve_sandbox(listen).await,
         Command::Keys { command } => manage_keys(command, &load()?).await,
+        Command::Accounts { command } => accounts::manage(command, &load()?).await,
+        Command::Requests { command } => export::run(command, &load()?).await,
+        Command::Reconcile(command) => reconcile::run(command, &load()?).await,
         Command::Check => check(&load()?),
         Command::Models => list_models(&load()?),
         Command::Reference => {
@@ -144,7 +163,7 @@ async fn dispatch(arguments: Arguments, environment: &BTreeMap<String, String>) 
             say(page.map_err(|error| Failure::Said(error.to_string()))?.trim_end())
         }
         Command::Migrate => {
-            let store = Store::open(&load()?.database).await?;
+            let store = Store::open(&load()?.database.without_journal()).await?;
             store.close().await;
             say("The database is up to date.")
         }
@@ -224,7 +243,7 @@ async fn serve_sandbox(listen: SocketAddr) -> Result<(), Failure> {
 }
 
 async fn manage_keys(command: KeyCommand, config: &Config) -> Result<(), Failure> {
-    let store = Store::open(&config.database).await?;
+    let store = Store::open(&config.database.without_journal()).await?;
     let done = run_key_command(command, &store).await;
     store.close().await;
     done
@@ -234,7 +253,7 @@ async fn run_key_command(command: KeyCommand, store: &Store) -> Result<(), Failu
     let unknown = |id: &str| Failure::Said(format!("there is no active key '{id}'"));
     match command {
         KeyCommand::Create { name, account, admin, allowed_models } => {
-            let new = NewKey { account_id: account, name, admin, allowed_models, expires_at: None };
+            let new = NewKey { account_id: account, name, admin, allowed_models, ..NewKey::default() };
             let (key, secret) = store.create_key(new).await?;
             say_secret(&key, &secret)
         }

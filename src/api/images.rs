@@ -4,12 +4,16 @@ use super::Api;
 use super::body::JsonObject;
 use super::caller::Caller;
 use super::form;
+use super::idempotency::{Once, once};
 use super::inputs::Given;
 use super::layers::Arrival;
+use super::payloads::{self, Keeper};
+use super::videos;
 use super::wire::images::{ImagesBody, estimate, read_edit, read_generation};
+use super::wire::videos::take_background;
 use crate::error::Error;
 use crate::job::Job;
-use crate::pipeline::{Answer, Asker};
+use crate::pipeline::{Answer, Asker, Terms};
 use axum::body::Body;
 use axum::extract::{Extension, FromRequest, OriginalUri, Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -29,7 +33,7 @@ pub(super) struct Options {
 }
 
 impl Options {
-    fn dry(&self) -> bool {
+    pub(super) fn dry(&self) -> bool {
         matches!(self.dry_run.as_deref(), Some("true" | "1"))
     }
 }
@@ -42,13 +46,15 @@ pub(super) async fn generate(
     OriginalUri(uri): OriginalUri,
     Query(options): Query<Options>,
     headers: HeaderMap,
-    body: JsonObject,
+    mut body: JsonObject,
 ) -> Result<Response, Error> {
     let mut asker = asker(&caller, &arrival, uri.path(), &headers, api.origin(&headers));
     asker.request_bytes = body.bytes;
+    let key = Once::read(&api, &headers, &caller, &arrival, uri.path(), |print| print.object(&body.fields))?;
     let model = model_said(&body.fields);
+    let later = take_background(&mut body.fields, &headers);
     let read = read_generation(body.fields).and_then(|read| permit(&api, &caller, read));
-    answer(api, asker, options.dry(), &model, read).await
+    answer(api, asker, options.dry(), &model, read, later, key).await
 }
 
 /// Changes pictures: a form or a JSON object, with every input picture verified before anything is bought.
@@ -63,31 +69,39 @@ pub(super) async fn edit(
 ) -> Result<Response, Error> {
     let mut asker = asker(&caller, &arrival, uri.path(), &headers, api.origin(&headers));
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let (fields, given) = if kind.trim_start().starts_with("multipart/form-data") {
+    let path = uri.path();
+    let (mut fields, given, key) = if kind.trim_start().starts_with("multipart/form-data") {
         let form = form::read(request.into_body(), kind, api.0.max_body_bytes).await?;
         asker.request_bytes = form.bytes;
-        (form.fields, Given::of_form(form.files))
+        let key = Once::read(&api, &headers, &caller, &arrival, path, |print| {
+            print.object(&form.fields);
+            print.files(&form.files);
+        })?;
+        (form.fields, Given::of_form(form.files), key)
     } else {
         let mut body = JsonObject::from_request(request, &api).await?;
         asker.request_bytes = body.bytes;
+        let key = Once::read(&api, &headers, &caller, &arrival, path, |print| print.object(&body.fields))?;
         let given = Given::of_json(&mut body.fields)?;
-        (body.fields, given)
+        (body.fields, given, key)
     };
     let model = model_said(&fields);
+    let later = take_background(&mut fields, &headers);
     // A key that may not use the model makes us fetch nothing.
     let read = match read_edit(fields).and_then(|read| permit(&api, &caller, read)) {
         Ok(read) => with_inputs(&api, given, read).await,
         Err(error) => Err(error),
     };
-    answer(api, asker, options.dry(), &model, read).await
+    answer(api, asker, options.dry(), &model, read, later, key).await
 }
 
 /// A job and the grouping id that came with it.
 type Read = (Job, Option<String>);
 
 /// Refuses a job whose model the key may not use.
-fn permit(api: &Api, caller: &Caller, (job, session): Read) -> Result<Read, Error> {
-    let canonical = api.0.gateway.catalog.find(&job.model).ok().map(|named| named.model.id.clone());
+pub(super) fn permit(api: &Api, caller: &Caller, (job, session): Read) -> Result<Read, Error> {
+    let catalog = api.0.gateway.catalog.get();
+    let canonical = catalog.find(&job.model).ok().map(|named| named.model.id.clone());
     caller.require_model(&job.model, canonical.as_deref()).map(|()| (job, session))
 }
 
@@ -99,7 +113,7 @@ async fn with_inputs(api: &Api, given: Given, (job, session): Read) -> Result<Re
     Ok((Job { images, mask, ..job }, session))
 }
 
-fn model_said(fields: &Map<String, Value>) -> String {
+pub(super) fn model_said(fields: &Map<String, Value>) -> String {
     fields.get("model").and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
@@ -109,33 +123,50 @@ async fn answer(
     dry: bool,
     model: &str,
     read: Result<Read, Error>,
+    later: Result<Option<Terms>, Error>,
+    key: Option<Once>,
 ) -> Result<Response, Error> {
     let gateway = &api.0.gateway;
     if dry {
         let (job, _) = read?;
         return Ok(axum::Json(estimate(&gateway.estimate(&job)?)).into_response());
     }
-    let job = match read {
-        Ok((job, session)) => {
+    let read = later.and_then(|later| read.map(|read| (read, later)));
+    let (job, later) = match read {
+        Ok(((job, session), later)) => {
             asker.session_id = session.or(asker.session_id);
             asker.user.clone_from(&job.user);
-            job
+            (job, later)
         }
         Err(error) => return Err(gateway.ledger.reject(asker, model, &error).await),
     };
     // A task of its own: when the caller hangs up, what was bought is still written down.
-    let task = api.0.tasks.spawn(serve(api.clone(), job, asker).in_current_span());
+    let task = api.clone();
+    let task = async move {
+        match later {
+            Some(terms) => once(&task, key, videos::accept(task.clone(), job, asker, terms)).await,
+            None => once(&task, key, serve(task.clone(), job, asker)).await,
+        }
+    };
+    let task = api.0.tasks.spawn(task.in_current_span());
     task.await.map_err(Error::internal)?
 }
 
 async fn serve(api: Api, job: Job, asker: Asker) -> Result<Response, Error> {
     let gateway = &api.0.gateway;
     let (id, created) = (asker.request_id.clone(), asker.created_at.seconds());
-    let answer = gateway.image(&job, asker).await?;
+    let keeper = Keeper::of(&api, &job, &asker);
+    let answer = gateway.image(&job, asker).await;
+    if let Some(keeper) = keeper {
+        let (response, media) = payloads::outcome(&answer);
+        keeper.keep(&api, response, media).await;
+    }
+    let answer = answer?;
     let body = ImagesBody::write(&id, created, &answer, gateway.sandbox);
     let headers = headers_of(&answer, gateway.sandbox);
     let length = body.len();
-    gateway.ledger.close(answer, length).await?;
+    // Something was bought: not the refusal of a request that came to nothing.
+    gateway.ledger.close(answer, length).await.map_err(Error::internal)?;
     let chunks = body.chunks.into_iter().map(Ok::<Bytes, Infallible>);
     let mut response = Body::from_stream(stream::iter(chunks)).into_response();
     response.headers_mut().extend(headers);
@@ -162,7 +193,7 @@ fn headers_of(answer: &Answer, sandbox: bool) -> HeaderMap {
         .collect()
 }
 
-fn asker(caller: &Caller, arrival: &Arrival, path: &str, headers: &HeaderMap, origin: String) -> Asker {
+pub(super) fn asker(caller: &Caller, arrival: &Arrival, path: &str, headers: &HeaderMap, origin: String) -> Asker {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     Asker {
         request_id: arrival.id.clone(),

@@ -1,17 +1,22 @@
 //! The HTTP face: paths, bodies, envelopes. Knows no provider.
 
+mod accounts;
 mod body;
 mod caller;
 mod error;
 mod form;
 mod health;
+mod idempotency;
 mod images;
 mod inputs;
 mod keys;
 mod layers;
 mod media;
 mod models;
+mod payloads;
 mod requests;
+mod videos;
+mod webhooks;
 mod wire;
 
 use crate::pipeline::Gateway;
@@ -25,6 +30,7 @@ use serde::Deserialize;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
@@ -43,6 +49,8 @@ pub struct Settings {
     pub max_concurrent: usize,
     /// Seconds that running requests are given at a stop.
     pub drain_seconds: u64,
+    /// Days for which prompts and answers (links, no pictures) are kept: 0, 7 or 30.
+    pub payload_days: u32,
 }
 
 /// What handlers need.
@@ -54,6 +62,7 @@ struct Inner {
     store: Store,
     public_url: String,
     max_body_bytes: usize,
+    payload_days: u32,
     max_concurrent: usize,
     tasks: TaskTracker,
     running: tokio::sync::Semaphore,
@@ -68,6 +77,7 @@ impl Api {
             store,
             public_url: settings.public_url.trim_end_matches('/').to_owned(),
             max_body_bytes: settings.max_body_bytes,
+            payload_days: settings.payload_days,
             tasks: TaskTracker::new(),
             max_concurrent: settings.max_concurrent,
             running: tokio::sync::Semaphore::new(settings.max_concurrent),
@@ -98,17 +108,34 @@ impl Api {
         format!("{scheme}://{host}")
     }
 
+    /// How long a request may take at most.
+    fn longest(&self) -> Duration {
+        Duration::from_secs(self.0.gateway.runner.settings.deadline_seconds)
+    }
+
     /// Every path.
     pub fn router(&self) -> Router {
         // The OpenAI-compatible routes answer under both prefixes; the native ones under /v1 only.
         let compatible = Router::new()
             .route("/images/generations", post(images::generate))
             .route("/images/edits", post(images::edit))
+            .route("/images/{id}", get(videos::images).delete(videos::discard_images))
+            .route("/videos", get(videos::list).post(videos::create))
+            .route("/videos/{id}", get(videos::one).delete(videos::discard))
+            .route("/videos/{id}/content", get(videos::content))
+            .route("/videos/{id}/remix", post(videos::remix))
             .route("/models", get(models::list))
             .route("/models/{*id}", get(models::one));
         let native = Router::new()
             .route("/requests", get(requests::list))
             .route("/requests/{id}", get(requests::one))
+            .route("/requests/{id}/payloads", get(payloads::show).delete(payloads::purge))
+            .route("/balance", get(accounts::balance))
+            .merge(accounts::routes())
+            .route("/webhooks/secret", get(webhooks::secret))
+            .route("/webhooks/secret/rotate", post(webhooks::rotate))
+            .route("/webhooks/deliveries", get(webhooks::deliveries))
+            .route("/webhooks/deliveries/{id}/redeliver", post(webhooks::redeliver))
             .route("/keys", get(keys::list).post(keys::create))
             .route("/keys/{id}", get(keys::one).delete(keys::revoke))
             .route("/keys/{id}/rotate", post(keys::rotate));

@@ -1,4 +1,4 @@
-//! Pictures: what they are, whether they are sound, and how one becomes another. No network, no provider.
+//! Pictures and videos: what they are, whether they are sound, and how one becomes another. No network, no provider.
 
 mod bitmap;
 mod colour;
@@ -17,6 +17,7 @@ mod samples;
 pub mod size;
 pub mod storage;
 pub mod transcode;
+pub mod video;
 pub mod workers;
 
 pub use draw::{draw, draw_black};
@@ -25,4 +26,5 @@ pub use inspect::{Facts, Flaw, Limits, inspect, inspect_base64, sniff};
 pub use picture::Picture;
 pub use size::{Ratio, Size, SizeAsk, Tier};
 pub use transcode::{Recipe, Transcoded, transcode};
+pub use video::{Container, Probe, VideoFacts, VideoFlaw};
 pub use workers::Workers;

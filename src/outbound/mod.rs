@@ -5,11 +5,12 @@ pub mod call;
 pub mod client;
 mod google;
 pub mod guard;
+mod jwt;
 
 pub use auth::AuthScheme;
 pub use call::{Call, Content, Leg, Part, Payload, Reply, Verb};
-pub use client::{Client, Destination};
-pub use guard::Guard;
+pub use client::{Client, Destination, Download};
+pub use guard::{Guard, check_webhook};
 
 use serde::Deserialize;
 

@@ -8,7 +8,7 @@ use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Mode, Output, Source, Usage};
 use crate::outbound::auth::AuthScheme;
-use crate::outbound::call::{Call, Leg, Payload, Reply, Verb};
+use crate::outbound::call::{Call, Leg, Reply, Verb};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -37,8 +37,16 @@ impl Adapter for Replicate {
     }
 
     fn open(&self, brief: &Brief, site: &Site) -> Result<Turn, Fault> {
-        let url = format!("{}/models/{}/predictions", site.base_url, brief.model);
-        let mut call = Call::submit(url, json!({"input": brief.input}));
+        // A community's model is called by its version.
+        let mut call = if brief.model.contains(':') {
+            Call::submit(
+                format!("{}/predictions", site.base_url),
+                json!({"version": brief.model, "input": brief.input}),
+            )
+        } else {
+            let url = format!("{}/models/{}/predictions", site.base_url, brief.model);
+            Call::submit(url, json!({"input": brief.input}))
+        };
         if matches!(brief.mode, Mode::TextToImage | Mode::ImageEdit | Mode::Upscale) {
             // Long enough for quick models, short enough that little is lost with a connection that breaks.
             call.headers.push(("prefer".to_owned(), "wait=5".to_owned()));
@@ -70,14 +78,7 @@ impl Adapter for Replicate {
     }
 
     fn cancel(&self, asked: &Call, _site: &Site) -> Option<Call> {
-        Some(Call {
-            leg: Leg::Cancel,
-            verb: Verb::Post,
-            url: asked.memo.clone()?,
-            headers: Vec::new(),
-            payload: Payload::Empty,
-            memo: None,
-        })
+        Some(Call::cancel(Verb::Post, asked.memo.clone()?))
     }
 }
 
@@ -98,14 +99,14 @@ struct Urls {
 }
 
 impl Prediction {
-    /// State and result are one address, so asking for it is a fetch: what it says in its own words is final.
+    /// State and result are one address.
     fn follow(self, asked: &Call) -> Result<Turn, Fault> {
         if asked.leg != Leg::Submit {
             return Ok(Turn::Wait(asked.clone()));
         }
         let text = "a running prediction without an address to follow";
         let urls = self.urls.ok_or_else(|| Fault::new(FaultKind::Malformed, text).accepted(Accepted::Maybe))?;
-        let call = Call::fetch(urls.get);
+        let call = Call::poll(urls.get);
         Ok(Turn::Wait(match urls.cancel {
             Some(cancel) => call.memo(cancel),
             None => call,

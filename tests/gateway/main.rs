@@ -1,17 +1,23 @@
 //! The gateway as a whole: the real program on a free port, against the simulators or scripted providers.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod accounts;
 mod adapters;
 mod books;
+mod crash;
 mod edits;
 mod errors;
 mod failover;
+mod idempotency;
 mod images;
 mod keys;
 mod kit;
 mod matrix;
 mod models;
+mod outage;
+mod overrides;
 #[path = "../kit/postgres.rs"]
 mod postgres;
 mod program;
+mod videos;
 mod walk;

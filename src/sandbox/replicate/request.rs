@@ -1,8 +1,10 @@
 //! What a model is asked for, checked against its schema as far as the catalog knows it.
 
+use super::super::bill;
 use super::error::{Complaint, Refusal};
 use crate::catalog::Route;
-use crate::catalog::size_rule::{SizeRule, Window};
+use crate::catalog::size_rule::{Form as SizeForm, SizeRule, Window};
+use crate::job::Mode;
 use crate::media::size::to_side;
 use crate::media::{Format, Limits, Ratio, Size, Tier, inspect_base64};
 use serde_json::{Map, Value};
@@ -15,6 +17,10 @@ pub(super) struct Order {
     pub(super) count: u32,
     pub(super) size: Size,
     pub(super) format: Format,
+    /// The length of the video; none for pictures.
+    pub(super) seconds: Option<u32>,
+    /// The sizes of the pictures to work from.
+    pub(super) given: Vec<Size>,
 }
 
 impl Order {
@@ -22,8 +28,8 @@ impl Order {
     pub(super) fn read(input: &Map<String, Value>, route: &Route) -> Result<Self, Refusal> {
         let mut reader = Reader { input, complaints: Vec::new() };
         let prompt = reader.prompt();
-        let picture = reader.pictures(route);
-        let size = reader.size(route, picture);
+        let given = reader.pictures(route);
+        let size = reader.size(route, given.first().copied());
         let field = route.fields.get("n").map_or("num_outputs", String::as_str);
         let count = if route.max_n > 1 { reader.whole(field, 1, i64::from(route.max_n)) } else { None };
         let names: Vec<String> = route.formats.iter().map(|format| spelled(route, *format)).collect();
@@ -39,6 +45,8 @@ impl Order {
             count: count.and_then(|count| u32::try_from(count).ok()).unwrap_or(1),
             size,
             format: format.and_then(Format::parse).or(route.default_format).unwrap_or(Format::Png),
+            seconds: route.video.as_ref().map(|_| bill::length(route, input)),
+            given,
         })
     }
 }
@@ -98,16 +106,17 @@ impl<'a> Reader<'a> {
         chosen
     }
 
-    /// Looks at the pictures given; the first one's size.
-    fn pictures(&mut self, route: &Route) -> Option<Size> {
-        let inputs = route.inputs.as_ref()?;
+    /// Looks at the pictures given: their sizes.
+    fn pictures(&mut self, route: &Route) -> Vec<Size> {
+        let Some(inputs) = route.inputs.as_ref() else { return Vec::new() };
         let field = inputs.field.as_str();
         let given: Vec<&Value> = match self.get(field) {
             Some(Value::Array(items)) => items.iter().collect(),
             Some(one) => vec![one],
             None => Vec::new(),
         };
-        if given.is_empty() && !route.modes.contains(&crate::job::Mode::TextToImage) {
+        let from_text = route.modes.iter().any(|mode| matches!(mode, Mode::TextToImage | Mode::TextToVideo));
+        if given.is_empty() && !from_text {
             self.complain(field, "required", "is required");
         }
         if given.len() > inputs.max {
@@ -117,7 +126,7 @@ impl<'a> Reader<'a> {
         if sizes.iter().any(Option::is_none) {
             self.complain(field, "invalid_uri", "must be a valid URI");
         }
-        sizes.into_iter().flatten().next()
+        sizes.into_iter().flatten().collect()
     }
 
     /// The pixels that will be made.
@@ -125,10 +134,12 @@ impl<'a> Reader<'a> {
         let usual = route.default_size.unwrap_or(Size::new(1024, 1024));
         match &route.size {
             SizeRule::Pixels(window) => self.pixels(window, route, usual),
-            SizeRule::List { sizes, field, .. } => {
-                let names: Vec<String> = sizes.iter().map(ToString::to_string).collect();
+            SizeRule::List { sizes, field, form, .. } => {
+                let sign = if *form == SizeForm::Asterisk { "*" } else { "x" };
+                let names: Vec<String> = sizes.iter().map(|size| size.to_string().replace('x', sign)).collect();
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                self.choice(field, &names).and_then(Size::parse).unwrap_or(usual)
+                let said = self.choice(field, &names).map(|said| said.replace('*', "x"));
+                said.and_then(|said| Size::parse(&said)).unwrap_or(usual)
             }
             SizeRule::Ratios { ratios, tiers, tier_field, .. } => {
                 let more = ["match_input_image", "custom", "auto"].map(str::to_owned);
