@@ -10,10 +10,12 @@ mod idempotency;
 mod images;
 mod keys;
 mod kit;
+mod lists;
 mod matrix;
 mod models;
 mod overrides;
 #[path = "../kit/postgres.rs"]
 mod postgres;
+mod prices;
 mod program;
 mod walk;
