@@ -7,10 +7,14 @@ use super::form;
 use super::idempotency::{Once, once};
 use super::inputs::Given;
 use super::layers::Arrival;
+use super::payloads::{self, Keeper};
+use super::videos;
 use super::wire::images::{ImagesBody, estimate, read_edit, read_generation};
+use super::wire::routing::{read_preferences, read_timeout};
+use super::wire::videos::take_background;
 use crate::error::Error;
 use crate::job::Job;
-use crate::pipeline::{Answer, Asker};
+use crate::pipeline::{Answer, Asker, Preferences, Terms};
 use axum::body::Body;
 use axum::extract::{Extension, FromRequest, OriginalUri, Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -20,6 +24,7 @@ use futures::stream;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::convert::Infallible;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument;
 
 /// What the query may say.
@@ -30,7 +35,7 @@ pub(super) struct Options {
 }
 
 impl Options {
-    fn dry(&self) -> bool {
+    pub(super) fn dry(&self) -> bool {
         matches!(self.dry_run.as_deref(), Some("true" | "1"))
     }
 }
@@ -43,14 +48,16 @@ pub(super) async fn generate(
     OriginalUri(uri): OriginalUri,
     Query(options): Query<Options>,
     headers: HeaderMap,
-    body: JsonObject,
+    mut body: JsonObject,
 ) -> Result<Response, Error> {
     let mut asker = asker(&caller, &arrival, uri.path(), &headers, api.origin(&headers));
     asker.request_bytes = body.bytes;
     let key = Once::read(&api, &headers, &caller, &arrival, uri.path(), |print| print.object(&body.fields))?;
     let model = model_said(&body.fields);
-    let read = read_generation(body.fields).and_then(|read| permit(&api, &caller, read));
-    answer(api, asker, options.dry(), &model, read, key).await
+    let later = take_background(&mut body.fields, &headers);
+    let read = prefer(&api, &caller, &mut asker, &headers, &mut body.fields);
+    let read = read.and_then(|()| read_generation(body.fields)).and_then(|read| permit(&api, &caller, read));
+    answer(api, asker, options.dry(), &model, read, later, key).await
 }
 
 /// Changes pictures: a form or a JSON object, with every input picture verified before anything is bought.
@@ -66,7 +73,7 @@ pub(super) async fn edit(
     let mut asker = asker(&caller, &arrival, uri.path(), &headers, api.origin(&headers));
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let path = uri.path();
-    let (fields, given, key) = if kind.trim_start().starts_with("multipart/form-data") {
+    let (mut fields, given, key) = if kind.trim_start().starts_with("multipart/form-data") {
         let form = form::read(request.into_body(), kind, api.0.max_body_bytes).await?;
         asker.request_bytes = form.bytes;
         let key = Once::read(&api, &headers, &caller, &arrival, path, |print| {
@@ -82,22 +89,46 @@ pub(super) async fn edit(
         (body.fields, given, key)
     };
     let model = model_said(&fields);
+    let later = take_background(&mut fields, &headers);
     // A key that may not use the model makes us fetch nothing.
-    let read = match read_edit(fields).and_then(|read| permit(&api, &caller, read)) {
+    let read = prefer(&api, &caller, &mut asker, &headers, &mut fields);
+    let read = match read.and_then(|()| read_edit(fields)).and_then(|read| permit(&api, &caller, read)) {
         Ok(read) => with_inputs(&api, given, read).await,
         Err(error) => Err(error),
     };
-    answer(api, asker, options.dry(), &model, read, key).await
+    answer(api, asker, options.dry(), &model, read, later, key).await
 }
 
 /// A job and the grouping id that came with it.
 type Read = (Job, Option<String>);
 
-/// Refuses a job whose model the key may not use.
-fn permit(api: &Api, caller: &Caller, (job, session): Read) -> Result<Read, Error> {
+/// Reads what is said about routes and time, by the request and by its key.
+pub(super) fn prefer(
+    api: &Api,
+    caller: &Caller,
+    asker: &mut Asker,
+    headers: &HeaderMap,
+    fields: &mut Map<String, Value>,
+) -> Result<(), Error> {
+    let preferences = read_preferences(fields, headers, api.0.gateway.catalog.get().providers())?;
+    asker.preferences = Preferences { allowed: caller.key.allowed_models.clone(), ..preferences };
+    asker.timeout = read_timeout(headers)?;
+    Ok(())
+}
+
+/// Refuses a job whose model the key may not use, through any provider.
+pub(super) fn permit(api: &Api, caller: &Caller, (job, session): Read) -> Result<Read, Error> {
     let catalog = api.0.gateway.catalog.get();
-    let canonical = catalog.find(&job.model).ok().map(|named| named.model.id.clone());
-    caller.require_model(&job.model, canonical.as_deref()).map(|()| (job, session))
+    let model = catalog.find(&job.model).ok().map(|named| named.model);
+    let through = model
+        .into_iter()
+        .flat_map(|model| catalog.routes(model).iter().map(|route| format!("{}/{}", route.provider, model.id)));
+    let mut names = through.collect::<Vec<_>>().into_iter();
+    let refused = caller.require_model(&job.model, model.map(|model| model.id.as_str()));
+    match refused {
+        Err(_) if names.any(|name| caller.require_model(&name, None).is_ok()) => Ok((job, session)),
+        told => told.map(|()| (job, session)),
+    }
 }
 
 async fn with_inputs(api: &Api, given: Given, (job, session): Read) -> Result<Read, Error> {
@@ -108,7 +139,7 @@ async fn with_inputs(api: &Api, given: Given, (job, session): Read) -> Result<Re
     Ok((Job { images, mask, ..job }, session))
 }
 
-fn model_said(fields: &Map<String, Value>) -> String {
+pub(super) fn model_said(fields: &Map<String, Value>) -> String {
     fields.get("model").and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
@@ -118,32 +149,49 @@ async fn answer(
     dry: bool,
     model: &str,
     read: Result<Read, Error>,
+    later: Result<Option<Terms>, Error>,
     key: Option<Once>,
 ) -> Result<Response, Error> {
     let gateway = &api.0.gateway;
     if dry {
         let (job, _) = read?;
-        return Ok(axum::Json(estimate(&gateway.estimate(&job)?)).into_response());
+        return Ok(axum::Json(estimate(&gateway.estimate(&job, &asker.preferences)?)).into_response());
     }
-    let job = match read {
-        Ok((job, session)) => {
+    let read = later.and_then(|later| read.map(|read| (read, later)));
+    let (job, later) = match read {
+        Ok(((job, session), later)) => {
             asker.session_id = session.or(asker.session_id);
             asker.user.clone_from(&job.user);
-            job
+            (job, later)
         }
         Err(error) => return Err(gateway.ledger.reject(asker, model, &error).await),
     };
     // A task of its own: when the caller hangs up, what was bought is still written down.
+    // Whoever has a key may come back for the answer; anybody else who hangs up wants it no longer.
+    let guard = key.is_none().then(|| asker.hung_up.clone().drop_guard());
     let task = api.clone();
-    let task = async move { once(&task, key, serve(task.clone(), job, asker)).await };
+    let task = async move {
+        match later {
+            Some(terms) => once(&task, key, videos::accept(task.clone(), job, asker, terms)).await,
+            None => once(&task, key, serve(task.clone(), job, asker)).await,
+        }
+    };
     let task = api.0.tasks.spawn(task.in_current_span());
-    task.await.map_err(Error::internal)?
+    let answered = task.await;
+    guard.map(DropGuard::disarm);
+    answered.map_err(Error::internal)?
 }
 
 async fn serve(api: Api, job: Job, asker: Asker) -> Result<Response, Error> {
     let gateway = &api.0.gateway;
     let (id, created) = (asker.request_id.clone(), asker.created_at.seconds());
-    let answer = gateway.image(&job, asker).await?;
+    let keeper = Keeper::of(&api, &job, &asker);
+    let answer = gateway.image(&job, asker).await;
+    if let Some(keeper) = keeper {
+        let (response, media) = payloads::outcome(&answer);
+        keeper.keep(&api, response, media).await;
+    }
+    let answer = answer?;
     let body = ImagesBody::write(&id, created, &answer, gateway.sandbox);
     let headers = headers_of(&answer, gateway.sandbox);
     let length = body.len();
@@ -175,7 +223,7 @@ fn headers_of(answer: &Answer, sandbox: bool) -> HeaderMap {
         .collect()
 }
 
-fn asker(caller: &Caller, arrival: &Arrival, path: &str, headers: &HeaderMap, origin: String) -> Asker {
+pub(super) fn asker(caller: &Caller, arrival: &Arrival, path: &str, headers: &HeaderMap, origin: String) -> Asker {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     Asker {
         request_id: arrival.id.clone(),
@@ -189,6 +237,9 @@ fn asker(caller: &Caller, arrival: &Arrival, path: &str, headers: &HeaderMap, or
         trace_id: header("traceparent").and_then(trace_id),
         user: None,
         request_bytes: 0,
+        preferences: Preferences::default(),
+        timeout: None,
+        hung_up: CancellationToken::new(),
     }
 }
 

@@ -13,7 +13,11 @@ mod keys;
 mod layers;
 mod media;
 mod models;
+mod payloads;
 mod requests;
+mod routing;
+mod videos;
+mod webhooks;
 mod wire;
 
 use crate::pipeline::Gateway;
@@ -23,6 +27,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::HeaderMap;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
+use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -46,6 +51,8 @@ pub struct Settings {
     pub max_concurrent: usize,
     /// Seconds that running requests are given at a stop.
     pub drain_seconds: u64,
+    /// Days for which prompts and answers (links, no pictures) are kept: 0, 7 or 30.
+    pub payload_days: u32,
 }
 
 /// What handlers need.
@@ -57,24 +64,28 @@ struct Inner {
     store: Store,
     public_url: String,
     max_body_bytes: usize,
+    payload_days: u32,
     max_concurrent: usize,
     tasks: TaskTracker,
     running: tokio::sync::Semaphore,
     stopping: AtomicBool,
+    metrics: PrometheusHandle,
 }
 
 impl Api {
     /// Over that gateway and store.
-    pub fn new(gateway: Arc<Gateway>, store: Store, settings: &Settings) -> Self {
+    pub fn new(gateway: Arc<Gateway>, store: Store, metrics: PrometheusHandle, settings: &Settings) -> Self {
         Self(Arc::new(Inner {
             gateway,
             store,
             public_url: settings.public_url.trim_end_matches('/').to_owned(),
             max_body_bytes: settings.max_body_bytes,
+            payload_days: settings.payload_days,
             tasks: TaskTracker::new(),
             max_concurrent: settings.max_concurrent,
             running: tokio::sync::Semaphore::new(settings.max_concurrent),
             stopping: AtomicBool::new(false),
+            metrics,
         }))
     }
 
@@ -112,15 +123,24 @@ impl Api {
         let compatible = Router::new()
             .route("/images/generations", post(images::generate))
             .route("/images/edits", post(images::edit))
+            .route("/images/{id}", get(videos::images).delete(videos::discard_images))
+            .route("/videos", get(videos::list).post(videos::create))
+            .route("/videos/{id}", get(videos::one).delete(videos::discard))
+            .route("/videos/{id}/content", get(videos::content))
+            .route("/videos/{id}/remix", post(videos::remix))
             .route("/models", get(models::list))
             .route("/models/{*id}", get(models::one));
         let native = Router::new()
+            .route("/routing", get(routing::show).put(routing::change))
             .route("/requests", get(requests::list))
             .route("/requests/{id}", get(requests::one))
+            .route("/requests/{id}/payloads", get(payloads::show).delete(payloads::purge))
             .route("/balance", get(accounts::balance))
-            .route("/accounts", get(accounts::list).post(accounts::create))
-            .route("/accounts/{id}", get(accounts::one))
-            .route("/accounts/{id}/credits", post(accounts::credit))
+            .merge(accounts::routes())
+            .route("/webhooks/secret", get(webhooks::secret))
+            .route("/webhooks/secret/rotate", post(webhooks::rotate))
+            .route("/webhooks/deliveries", get(webhooks::deliveries))
+            .route("/webhooks/deliveries/{id}/redeliver", post(webhooks::redeliver))
             .route("/keys", get(keys::list).post(keys::create))
             .route("/keys/{id}", get(keys::one).delete(keys::revoke))
             .route("/keys/{id}/rotate", post(keys::rotate));
@@ -130,6 +150,7 @@ impl Api {
             .route("/media/{name}", get(media::serve))
             .route("/healthz", get(health::alive))
             .route("/readyz", get(health::ready))
+            .route("/metrics", get(health::metrics))
             .fallback(error::no_such_path)
             .method_not_allowed_fallback(error::no_such_method)
             // Our own reader bounds bodies and speaks our envelope.

@@ -143,7 +143,13 @@ impl Fit {
 /// All pictures or none: a route that cannot take every one is not for this job.
 fn check_inputs(job: &Job, route: &Route) -> Result<(), Misfit> {
     let most = route.inputs.as_ref().map_or(0, |inputs| inputs.max + usize::from(inputs.last.is_some()));
-    match job.images.len() {
+    let videos = job.images.iter().filter(|given| given.mime.starts_with("video/")).count();
+    match (videos, route.inputs.as_ref().is_some_and(|inputs| inputs.video.is_some())) {
+        (1.., false) => return Err(Misfit("it takes no video".to_owned())),
+        (2.., true) => return Err(Misfit("it takes one video".to_owned())),
+        _ => {}
+    }
+    match job.images.len() - videos {
         given if given > most && most == 1 => Err(Misfit("it does not support multiple input images".to_owned())),
         given if given > most => Err(Misfit(format!("it takes at most {most} input images, not {given}"))),
         _ if job.mask.is_some() && route.inputs.as_ref().is_none_or(|inputs| inputs.mask.is_none()) => {
@@ -156,16 +162,21 @@ fn check_inputs(job: &Job, route: &Route) -> Result<(), Misfit> {
 /// Puts input pictures where the catalog says, as `write` writes them; adapters place the others themselves.
 fn put_inputs(input: &mut Map<String, Value>, job: &Job, route: &Route, write: impl Fn(&Input) -> Value) {
     let Some(inputs) = route.inputs.as_ref().filter(|inputs| inputs.form != InputForm::Parts) else { return };
+    let (videos, pictures): (Vec<&Input>, Vec<&Input>) =
+        job.images.iter().partition(|given| given.mime.starts_with("video/"));
+    if let (Some(video), Some(field)) = (videos.first(), &inputs.video) {
+        input.insert(field.clone(), write(video));
+    }
     let (given, last) = match &inputs.last {
-        Some(field) if job.images.len() > inputs.max => (&job.images[..inputs.max], job.images.last().zip(Some(field))),
-        _ => (&job.images[..], None),
+        Some(field) if pictures.len() > inputs.max => (&pictures[..inputs.max], pictures.last().zip(Some(field))),
+        _ => (&pictures[..], None),
     };
     if let Some((image, field)) = last {
         input.insert(field.clone(), write(image));
     }
-    let mut images = given.iter().map(&write);
+    let mut images = given.iter().map(|image| write(image));
     match inputs.shape {
-        InputShape::List if job.images.is_empty() => {}
+        InputShape::List if pictures.is_empty() => {}
         InputShape::List => drop(input.insert(inputs.field.clone(), images.collect())),
         InputShape::Single => input.extend(images.next().map(|image| (inputs.field.clone(), image))),
         InputShape::Numbered => {

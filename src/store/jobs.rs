@@ -118,10 +118,12 @@ pub struct JobSave {
 /// A page of jobs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListedJobs {
-    /// In the order asked for.
+    /// Newest first.
     pub jobs: Vec<JobRow>,
-    /// Whether the list goes on behind the page.
-    pub more: bool,
+    /// Whether older ones follow.
+    pub has_older: bool,
+    /// Whether newer ones precede.
+    pub has_newer: bool,
 }
 
 const ROW: &str = "id, created_at, account_id, key_id, kind, status, request, state, view, deadline_at, completed_at, \
@@ -141,7 +143,7 @@ impl Store {
         self.row(sql).await?.as_ref().map(read).transpose()
     }
 
-    /// A page of jobs of one kind, newest first or oldest first. `None`: the cursor is no job (of that account).
+    /// A page of jobs of one kind, newest first. `None`: the cursor is no job (of that account).
     pub async fn jobs(
         &self,
         kind: &'static str,
@@ -155,7 +157,7 @@ impl Store {
         let list = List { table: "jobs", columns: ROW, conditions: &conditions, account };
         let Some(walked) = list.walk(self, page).await? else { return Ok(None) };
         let jobs = walked.rows.iter().map(read).collect::<Result<_, _>>()?;
-        Ok(Some(ListedJobs { jobs, more: walked.has_older }))
+        Ok(Some(ListedJobs { jobs, has_older: walked.has_older, has_newer: walked.has_newer }))
     }
 
     /// Leases up to `limit` jobs that nobody holds. Replicas that ask at the same time never get the same one.

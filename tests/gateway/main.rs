@@ -1,8 +1,11 @@
 //! The gateway as a whole: the real program on a free port, against the simulators or scripted providers.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod accounts;
 mod adapters;
 mod books;
+mod chaos;
+mod crash;
 mod edits;
 mod errors;
 mod failover;
@@ -13,9 +16,12 @@ mod kit;
 mod lists;
 mod matrix;
 mod models;
+mod outage;
 mod overrides;
 #[path = "../kit/postgres.rs"]
 mod postgres;
 mod prices;
 mod program;
+mod routing;
+mod videos;
 mod walk;

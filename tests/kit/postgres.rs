@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// A server and the guard that ends it.
 struct Cluster {
     bin: PathBuf,
+    home: PathBuf,
     port: u16,
     url: String,
     /// Holds the pipe. Never read: its end is what counts.
@@ -43,14 +44,63 @@ pub(crate) fn psql(url: &str, sql: &str) {
 
 fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(|| {
+    CLUSTER.get_or_init(|| Cluster::start(HASTY))
+}
+
+/// A server of a test's own, which can be stopped and started again.
+pub(crate) struct Server(Cluster);
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        Self(Cluster::start(HASTY))
+    }
+
+    /// With these settings (`name=value`) over PostgreSQL's own, and none that costs durability.
+    pub(crate) fn tuned(settings: &[&str]) -> Self {
+        Self(Cluster::start(settings))
+    }
+
+    /// The address of its only database.
+    pub(crate) fn url(&self) -> String {
+        format!("{}/postgres", self.0.url)
+    }
+
+    /// Stops it as a crash would: nobody is waited for.
+    pub(crate) fn stop(&self) {
+        run(self.control().args(["--mode=immediate", "stop"]));
+    }
+
+    pub(crate) fn start_again(&self) {
+        let home = self.0.home.display();
+        let options = format!("-k {home} -h 127.0.0.1 -p {} -c fsync=off -c max_connections=100", self.0.port);
+        // The first log belongs to the guard's shell.
+        let log = self.0.home.join("later.log");
+        run(self.control().arg("--log").arg(log).arg("--options").arg(options).arg("start"));
+    }
+
+    fn control(&self) -> Command {
+        let mut control = as_server(&self.0.bin.join("pg_ctl"));
+        control.arg("--wait").arg("-D").arg(self.0.home.join("data"));
+        // What it starts shall not hold our pipes open.
+        control.stdin(Stdio::null());
+        control
+    }
+}
+
+/// Nothing in a test has to survive a crash of the machine.
+const HASTY: &[&str] = &["fsync=off", "full_page_writes=off", "max_connections=100"];
+
+impl Cluster {
+    fn start(settings: &[&str]) -> Self {
         let bin = binaries().unwrap_or_else(|| {
             install();
             binaries().unwrap_or_else(|| panic!("{NEEDED}"))
         });
         // Somebody else may take the port between our finding and our using it.
-        (0..3).find_map(|_| start(&bin)).unwrap_or_else(|| panic!("PostgreSQL in {} does not start", bin.display()))
-    })
+        (0..3)
+            .find_map(|_| start(&bin, settings))
+            .unwrap_or_else(|| panic!("PostgreSQL in {} does not start", bin.display()))
+    }
 }
 
 const NEEDED: &str = "These tests need PostgreSQL's server programs (initdb, postgres). Install the package \
@@ -85,7 +135,7 @@ fn install() {
     apt(&["install", "--yes", "--quiet", "--no-install-recommends", "-o", keep, "postgresql"]);
 }
 
-fn start(bin: &Path) -> Option<Cluster> {
+fn start(bin: &Path, settings: &[&str]) -> Option<Cluster> {
     let home = tempfile::Builder::new().prefix("lumenfall-pg-").tempdir().unwrap().keep();
     if is_root() {
         run(Command::new("chown").arg("postgres").arg(&home));
@@ -103,8 +153,7 @@ fn start(bin: &Path) -> Option<Cluster> {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut server = as_server(&bin.join("postgres"));
     server.arg("-D").arg(&data).arg("-k").arg(&home).args(["-h", "127.0.0.1", "-p", &port.to_string()]);
-    // Nothing here has to survive a crash of the machine.
-    for setting in ["fsync=off", "full_page_writes=off", "max_connections=100"] {
+    for setting in settings {
         server.args(["-c", setting]);
     }
     let mut guard = Command::new("sh")
@@ -123,7 +172,7 @@ fn start(bin: &Path) -> Option<Cluster> {
     let mut word = String::new();
     BufReader::new(guard.stdout.take().unwrap()).read_line(&mut word).unwrap();
     let url = format!("postgres://postgres@127.0.0.1:{port}");
-    (word.trim() == "ready").then(|| Cluster { bin: bin.to_owned(), port, url, _guard: guard })
+    (word.trim() == "ready").then(|| Cluster { bin: bin.to_owned(), home, port, url, _guard: guard })
 }
 
 /// Arguments: home, pg_isready, port, the server's command line.
@@ -137,8 +186,9 @@ until "$isready" -q -h 127.0.0.1 -p "$port"; do
 done
 echo ready
 cat >/dev/null
-kill -QUIT $server
-wait $server
+# Not $server: a test may have stopped that one and started another. A server that ends removes the file.
+pid=$(head -n 1 "$home/data/postmaster.pid" 2>/dev/null) && kill -QUIT "$pid"
+while [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; do wait $server; sleep 0.05; done
 rm -rf "$home"
 "#;
 

@@ -52,10 +52,6 @@ fn read_job(mut fields: Fields, mode: Mode) -> Result<(Job, Option<String>), Err
     if fields.truth("stream")? == Some(true) {
         return Err(Error::invalid("stream", "Streamed images are not available; leave 'stream' out or false."));
     }
-    if fields.0.get("background").is_some_and(Value::is_boolean) {
-        let text = "'background' should be 'transparent', 'opaque' or 'auto'; background jobs are not available.";
-        return Err(Error::invalid("background", text));
-    }
     // Without a stream it means nothing to any provider.
     fields.take("partial_images");
     let extra = fields.0.into_iter().filter(|(_, value)| !value.is_null()).collect();
@@ -226,7 +222,6 @@ mod tests {
             ("output_compression", json!(101)),
             ("user", json!({})),
             ("stream", json!(true)),
-            ("background", json!(true)),
         ] {
             let mut body = base.clone();
             body[param] = value.clone();

@@ -86,6 +86,13 @@ impl Kit {
         read(build(&self.client, &self.base)).await
     }
 
+    /// A request's answer as bytes.
+    pub(crate) async fn raw_bytes(request: RequestBuilder) -> (u16, reqwest::header::HeaderMap, bytes::Bytes) {
+        let answer = send(request).await;
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        (status, headers, answer.bytes().await.unwrap())
+    }
+
     /// The bytes and media type behind a link, fetched without a key.
     pub(crate) async fn download(&self, link: &str) -> (Vec<u8>, String) {
         let answer = send(self.client.get(self.address(link))).await;
@@ -99,6 +106,19 @@ impl Kit {
         let address = format!("http://{}/_control", self.running.sandbox.unwrap());
         let got = self.post(&address, &rule).await;
         assert!(got.status < 300, "{got:?}");
+    }
+
+    /// A text that needs no key.
+    pub(crate) async fn text(&self, path: &str) -> String {
+        send(self.client.get(self.address(path))).await.text().await.unwrap()
+    }
+
+    /// Sets what the operator says of a route or provider.
+    pub(crate) async fn route(&self, route: &str, state: &str) {
+        let body = serde_json::json!({"route": route, "state": state});
+        let request = self.request(Method::PUT, "/v1/routing").header("content-type", "application/json");
+        let got = read(request.body(body.to_string())).await;
+        assert_eq!(got.status, 200, "{got:?}");
     }
 
     /// What the simulators were asked and would have billed.
