@@ -4,7 +4,7 @@ use super::{StartError, upstreams};
 use crate::base::Timestamp;
 use crate::catalog::{Catalog, Route};
 use crate::config::Config;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::outbound::{Client, Guard};
 use crate::pipeline::Upstream;
 use crate::providers::lists::{self, Listed, Listing};
@@ -121,7 +121,9 @@ async fn read_one(client: &Client, upstream: &Upstream, reading: Listing) -> Res
             body => body?,
         }
     } else {
-        let reply = client.send(&reading.call, &upstream.destination, deadline).await?;
+        let unset = || Fault::new(FaultKind::Auth, "there is no credential for it");
+        let credential = upstream.credentials.first().ok_or_else(unset)?;
+        let reply = client.send(&reading.call, &credential.destination, deadline).await?;
         match reply.status {
             404 if !reading.about.is_empty() => return Ok((Vec::new(), reading.about)),
             200 => reply.body,
