@@ -121,8 +121,8 @@ async fn read_one(client: &Client, upstream: &Upstream, reading: Listing) -> Res
             body => body?,
         }
     } else {
-        let keyless = || Fault::new(FaultKind::Auth, format!("'{}' has no credential", upstream.name));
-        let credential = upstream.credentials.first().ok_or_else(keyless)?;
+        let unset = || Fault::new(FaultKind::Auth, "there is no credential for it");
+        let credential = upstream.credentials.first().ok_or_else(unset)?;
         let reply = client.send(&reading.call, &credential.destination, deadline).await?;
         match reply.status {
             404 if !reading.about.is_empty() => return Ok((Vec::new(), reading.about)),
