@@ -77,8 +77,10 @@ pub(super) fn plan(
     let today = scene.today;
     let named = catalog.find(&job.model)?;
     let model = named.model;
-    if model.status_on(today) == Lifecycle::Retired {
-        return Err(retired(model));
+    match model.status_on(today) {
+        Lifecycle::Retired => return Err(retired(model)),
+        Lifecycle::Disabled => return Err(disabled(format!("Model '{}' is switched off here.", model.id))),
+        Lifecycle::Active | Lifecycle::Preview | Lifecycle::Deprecated => {}
     }
     let routes: Vec<&Arc<Route>> = catalog
         .routes(model)

@@ -1,21 +1,33 @@
 //! Every fixture conversation, twice: through the adapter alone, and through the whole gateway.
 
 use super::kit::{
-    DEPLOYED, DEPLOYED_MODEL, Ends, Fixture, KEY, Kit, Scripted, fill, matches, picture, picture_facts, pointed,
+    DEPLOYED, DEPLOYED_MODEL, Ends, Fixture, KEY, Kit, Scripted, file, fill, film, matches, mime, picture_facts,
+    pointed, runner,
 };
 use bytes::Bytes;
-use lumenfall::base::Timestamp;
-use lumenfall::catalog::Route;
+use futures::stream::{self, StreamExt};
+use lumenfall::app;
+use lumenfall::base::{Timestamp, Usd};
+use lumenfall::catalog::{Catalog, Made, Route};
+use lumenfall::config::Config;
 use lumenfall::fault::Fault;
-use lumenfall::job::{Brief, Input, Job, Mode, Output, ResponseForm};
-use lumenfall::media::{Format, SizeAsk};
+use lumenfall::job::{Brief, Input, Job, Mode, Output, ResponseForm, Usage};
+use lumenfall::media::{Format, Size, SizeAsk};
 use lumenfall::outbound::{Call, Content, Payload, Reply};
 use lumenfall::pipeline::brief_for;
 use lumenfall::providers::{self, Adapter, Site, Turn};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+use tokio::time::Instant;
 
 const BASE: &str = "https://provider.example";
+
+static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
+    let mut catalog = app::embedded_catalog().unwrap();
+    catalog.add_deployment(DEPLOYED, DEPLOYED, &[DEPLOYED_MODEL]);
+    catalog
+});
 
 /// The adapter's side of a conversation, no network.
 #[test]
@@ -25,8 +37,27 @@ fn adapters_follow_every_conversation() {
     for fixture in fixtures {
         let adapter = providers::find(fixture.provider()).expect("a fixture folder is a provider's id");
         let outcome = converse(adapter, &fixture);
-        check(&fixture.name, &fixture.ends, outcome);
+        if let (Ok((_, usage)), Some(cost)) = (&outcome, fixture.ends.cost.filter(|_| fixture.video().is_some())) {
+            let billed = bill(&fixture, usage);
+            assert_eq!(json!(billed), json!(cost), "{}: its cost", fixture.name);
+        }
+        check(&fixture.name, &fixture.ends, outcome.map(|(outputs, _)| outputs));
     }
+}
+
+/// What a finished video costs by what the provider says of its bill and by its route's prices.
+fn bill(fixture: &Fixture, usage: &Usage) -> Option<f64> {
+    let (route, job) = ask(fixture);
+    let video = route.video.as_ref().unwrap();
+    let seconds = job.seconds.map_or(video.default, |seconds| video.nearest(seconds));
+    let made = Made {
+        sizes: vec![route.default_size.unwrap_or(Size::new(1280, 720))],
+        seconds: seconds.into(),
+        input: Some(&brief(fixture).input),
+        usage: usage.clone(),
+        ..Made::default()
+    };
+    route.price.charge(&made).amount.map(Usd::as_number)
 }
 
 fn check(name: &str, ends: &Ends, outcome: Result<Vec<Output>, Fault>) {
@@ -41,15 +72,16 @@ fn check(name: &str, ends: &Ends, outcome: Result<Vec<Output>, Fault>) {
     }
 }
 
-fn converse(adapter: &dyn Adapter, fixture: &Fixture) -> Result<Vec<Output>, Fault> {
+fn converse(adapter: &dyn Adapter, fixture: &Fixture) -> Result<(Vec<Output>, Usage), Fault> {
     let site = Site { base_url: BASE.to_owned() };
-    let mut turns = fixture.turns.iter().filter(|turn| turn.reply.picture.is_none());
-    let mut turn = adapter.open(&brief(adapter, fixture), &site)?;
+    let mut turns = fixture.turns.iter();
+    let mut turn = adapter.open(&brief(fixture), &site)?;
     loop {
         let call = match turn {
-            Turn::Done(outputs, _) => {
-                assert!(turns.next().is_none(), "{}: finished with turns left", fixture.name);
-                return Ok(outputs);
+            Turn::Done(outputs, usage) => {
+                // What is left are downloads, which no adapter sees.
+                assert!(turns.all(|turn| turn.reply.is_file()), "{}: finished with turns left", fixture.name);
+                return Ok((outputs, usage));
             }
             Turn::Next(call) | Turn::Wait(call) => call,
         };
@@ -81,17 +113,20 @@ fn converse(adapter: &dyn Adapter, fixture: &Fixture) -> Result<Vec<Output>, Fau
 }
 
 /// What the pipeline hands to the adapter for the fixture's request.
-fn brief(adapter: &dyn Adapter, fixture: &Fixture) -> Brief {
+fn brief(fixture: &Fixture) -> Brief {
+    let (route, job) = ask(fixture);
+    brief_for(&job, &route).unwrap_or_else(|why| panic!("{}: {why}", fixture.name))
+}
+
+/// The fixture's request as a job, and the route that it goes to.
+fn ask(fixture: &Fixture) -> (Arc<Route>, Job) {
     let request = &fixture.request;
-    let files =
-        [("models", include_str!("../../config/catalog/models.toml")), (adapter.card().id, adapter.card().catalog)];
-    let mut catalog = lumenfall::catalog::load(files).unwrap();
-    catalog.add_deployment(DEPLOYED, DEPLOYED, &[DEPLOYED_MODEL]);
-    let named = catalog.find(request["model"].as_str().unwrap()).unwrap();
+    let named = CATALOG.find(request["model"].as_str().unwrap()).unwrap();
     let images = inputs(&request["images"]);
-    let mode = if images.is_empty() { Mode::TextToImage } else { Mode::ImageEdit };
+    let still = if images.is_empty() { Mode::TextToImage } else { Mode::ImageEdit };
+    let mode = fixture.video().unwrap_or(still);
     let fits = |route: &&Arc<Route>| route.provider == fixture.provider() && route.modes.contains(&mode);
-    let route = catalog.routes(named.model).iter().find(fits).unwrap();
+    let route = CATALOG.routes(named.model).iter().find(fits).unwrap_or_else(|| panic!("{}: no route", fixture.name));
     let said = |name: &str| text(&request[name]);
     let (size, ratio, tier) = (said("size"), said("aspect_ratio"), said("resolution"));
     let extra = request.as_object().unwrap().clone().into_iter().filter(|(name, _)| !TAKEN.contains(&name.as_str()));
@@ -105,17 +140,17 @@ fn brief(adapter: &dyn Adapter, fixture: &Fixture) -> Brief {
         format: said("output_format").and_then(|name| Format::parse(&name)),
         compression: request["output_compression"].as_u64().map(|number| u8::try_from(number).unwrap()),
         user: None,
-        seconds: None,
-        audio: None,
+        seconds: request["seconds"].as_u64().map(|seconds| u32::try_from(seconds).unwrap()),
+        audio: request["audio"].as_bool(),
         images,
         mask: inputs(&json!([request["mask"]])).pop(),
         extra: extra.collect(),
     };
-    brief_for(&job, route).unwrap_or_else(|why| panic!("{}: {why}", fixture.name))
+    (Arc::clone(route), job)
 }
 
 /// Parameters that a job holds in fields of their own.
-const TAKEN: [&str; 12] = [
+const TAKEN: [&str; 15] = [
     "model",
     "prompt",
     "n",
@@ -128,19 +163,21 @@ const TAKEN: [&str; 12] = [
     "mask",
     "response_format",
     "user",
+    "mode",
+    "seconds",
+    "audio",
 ];
 
 fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
-/// Pictures written as `{uri:png:64x64}`.
+/// Pictures and videos written as `{uri:png:64x64}`.
 fn inputs(list: &Value) -> Vec<Input> {
     let specs = list.as_array().into_iter().flatten().filter_map(Value::as_str);
     let read = |text: &str| {
         let spec = text.strip_prefix("{uri:").and_then(|rest| rest.strip_suffix('}')).unwrap();
-        let mime = format!("image/{}", spec.split(':').next().unwrap());
-        Input { mime, bytes: Bytes::from(picture(spec)), size: None }
+        Input { mime: mime(spec), bytes: Bytes::from(file(spec)), size: None }
     };
     specs.map(read).collect()
 }
@@ -165,34 +202,59 @@ fn assert_stored(call: &Call) {
     assert!(!text.to_lowercase().contains("authorization"), "a call holds no credential");
 }
 
-/// The same conversation end to end: caller, gateway, scripted provider, row.
+/// The same conversations end to end, a few at a time.
 #[tokio::test]
 async fn the_gateway_follows_every_conversation() {
-    for fixture in Fixture::all() {
-        let upstream = Scripted::start(&fixture.turns).await;
-        let kit = Kit::with(&pointed(fixture.provider(), &upstream.base)).await;
-        let path = if fixture.request["images"].is_array() { "edits" } else { "generations" };
-        let got = kit.post(&format!("/v1/images/{path}"), &fill(&fixture.request, &upstream.base)).await;
-        let name = &fixture.name;
-        assert_eq!(got.status, fixture.ends.status, "{name}: {}", got.json);
-        if let Some(code) = &fixture.ends.code {
-            assert_eq!(got.json["error"]["code"], code.as_str(), "{name}");
-        }
-        upstream.assert_spent(name);
-        let rows = kit.get("/v1/requests?summary=true").await.json;
-        assert_eq!(rows["summary"]["count"], 1, "{name}");
-        let row = &rows["data"][0];
-        if let Some(outputs) = fixture.ends.outputs.filter(|_| got.status == 200) {
-            assert_eq!(got.json["data"].as_array().unwrap().len(), outputs, "{name}");
-            assert_eq!(got.json["metadata"]["cost"], row["cost"], "{name}");
-        }
-        if let Some(cost) = fixture.ends.cost {
-            assert_eq!(row["cost"], json!(cost), "{name}: {row}");
-        }
-        assert_eq!(row["cost_uncertain"], json!(fixture.ends.uncertain.unwrap_or(0.0)), "{name}: {row}");
-        let seen =
-            format!("{}{}", got.json, kit.get(&format!("/v1/requests/{}", row["id"].as_str().unwrap())).await.json);
-        assert!(!seen.contains("test-key") && !seen.contains(KEY), "{name}: a secret shows");
-        kit.running.stop().await;
+    stream::iter(Fixture::all()).for_each_concurrent(6, follow).await;
+}
+
+/// Caller, gateway, scripted provider, row.
+async fn follow(fixture: Fixture) {
+    let upstream = Scripted::start(&fixture.turns).await;
+    if fixture.video().is_some() {
+        return follow_video(&fixture, &upstream).await;
     }
+    let kit = Kit::with(&pointed(fixture.provider(), &upstream.base)).await;
+    let path = if fixture.request["images"].is_array() { "edits" } else { "generations" };
+    let got = kit.post(&format!("/v1/images/{path}"), &fill(&fixture.request, &upstream.base)).await;
+    let name = &fixture.name;
+    assert_eq!(got.status, fixture.ends.status, "{name}: {}", got.json);
+    if let Some(code) = &fixture.ends.code {
+        assert_eq!(got.json["error"]["code"], code.as_str(), "{name}");
+    }
+    upstream.assert_spent(name);
+    let rows = kit.get("/v1/requests?summary=true").await.json;
+    assert_eq!(rows["summary"]["count"], 1, "{name}");
+    let row = &rows["data"][0];
+    if let Some(outputs) = fixture.ends.outputs.filter(|_| got.status == 200) {
+        assert_eq!(got.json["data"].as_array().unwrap().len(), outputs, "{name}");
+        assert_eq!(got.json["metadata"]["cost"], row["cost"], "{name}");
+    }
+    if let Some(cost) = fixture.ends.cost {
+        assert_eq!(row["cost"], json!(cost), "{name}: {row}");
+    }
+    assert_eq!(row["cost_uncertain"], json!(fixture.ends.uncertain.unwrap_or(0.0)), "{name}: {row}");
+    let seen = format!("{}{}", got.json, kit.get(&format!("/v1/requests/{}", row["id"].as_str().unwrap())).await.json);
+    assert!(!seen.contains("test-key") && !seen.contains(KEY), "{name}: a secret shows");
+    kit.running.stop().await;
+}
+
+/// A video's conversation through the driver, against the same scripted provider. The one place that changes when
+/// videos are asked for at an endpoint of ours.
+async fn follow_video(fixture: &Fixture, upstream: &Scripted) {
+    let name = &fixture.name;
+    let settings = pointed(fixture.provider(), &upstream.base);
+    let environment = settings.into_iter().map(|(key, value)| (format!("LUMENFALL_{key}"), value)).collect();
+    let config = Config::load(None, &environment).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let outcome = film(&runner(&config, None), fixture.provider(), &brief(fixture), deadline).await;
+    match outcome {
+        Ok(files) => {
+            assert_eq!(Some(files.len()), fixture.ends.outputs, "{name}");
+            let sound = |file: &Bytes| file.get(4..8) == Some(b"ftyp");
+            assert!(files.iter().all(sound), "{name}: what came is no MP4");
+        }
+        Err(fault) => assert_eq!(Some(fault.kind.as_str()), fixture.ends.fault.as_deref(), "{name}: {fault:?}"),
+    }
+    upstream.assert_spent(name);
 }
