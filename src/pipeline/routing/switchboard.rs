@@ -263,7 +263,9 @@ impl Switchboard {
             words.into_iter().filter(|(_, operator)| *operator != Operator::Active).collect();
         let freed: Vec<String> = state.operators.keys().filter(|name| !words.contains_key(*name)).cloned().collect();
         state.operators = words;
-        freed.iter().for_each(|name| state.forget(name));
+        for name in &freed {
+            state.forget(name);
+        }
     }
 
     /// Forgets what is held against a route or a whole provider.
