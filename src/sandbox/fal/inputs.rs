@@ -15,6 +15,17 @@ pub(super) fn read(reader: &mut Reader<'_>, route: &Route) -> Vec<Size> {
             None => reader.complain(&[field], "string_type", "Input should be a valid string", &json!({}), link),
         }
     }
+    if let Some(field) = &inputs.video {
+        // A video is not looked at; it has to be there.
+        match reader.get(field) {
+            None => reader.missing(field),
+            Some(Value::String(_)) => {}
+            Some(other) => {
+                reader.complain(&[field], "string_type", "Input should be a valid string", &json!({}), other);
+            }
+        }
+        return Vec::new();
+    }
     let Some(said) = reader.get(&inputs.field) else {
         if needs_pictures(route) {
             reader.missing(&inputs.field);

@@ -273,7 +273,8 @@ async fn every_endpoint_of_the_catalog_answers_in_its_own_shape() {
         if let Some(inputs) = &route.inputs {
             let picture = json!(given(64, 48));
             let value = if inputs.shape == InputShape::Single { picture } else { json!([picture]) };
-            input.insert(inputs.field.clone(), value);
+            let video = inputs.video.clone().map(|field| (field, json!("https://media.test/fox.mp4")));
+            input.extend([video.unwrap_or_else(|| (inputs.field.clone(), value))]);
         }
         let answer = run(&client, &route.upstream, Value::Object(input)).await;
         assert_eq!(answer.status, 200, "{}: {:?}", route.upstream, answer.body);
@@ -415,6 +416,7 @@ async fn endpoints_have_fields_of_their_own() {
         ("fal-ai/wan-t2v", json!({"num_frames": "81"}), json!(["body", "num_frames"]), "int_type"),
         ("fal-ai/vidu/q3/text-to-video", json!({"duration": "5"}), json!(["body", "duration"]), "literal_error"),
         ("fal-ai/vidu/q3/text-to-video", json!({"audio": "no"}), json!(["body", "audio"]), "bool_type"),
+        ("decart/lucy-edit/pro", json!({"image_url": picture}), json!(["body", "video_url"]), "missing"),
         ("fal-ai/fast-sdxl", json!({"format": "webp"}), json!(["body", "format"]), "literal_error"),
     ] {
         let mut whole = json!({"prompt": "a fox"});
