@@ -146,18 +146,6 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// Whether there is a credential.
-    pub fn has_key(&self) -> bool {
-        !self.api_key.is_empty() || !self.api_keys.0.is_empty()
-    }
-
-    /// Every credential; without any, an empty one.
-    pub fn credentials(&self) -> Vec<WeightedKey> {
-        let first = !self.api_key.is_empty() || self.api_keys.0.is_empty();
-        let first = first.then(|| WeightedKey { key: self.api_key.clone(), weight: 1 });
-        first.into_iter().chain(self.api_keys.0.iter().cloned()).collect()
-    }
-
     /// The models of a deployment.
     pub fn models(&self) -> Vec<&str> {
         self.models.split(',').map(str::trim).filter(|model| !model.is_empty()).collect()
