@@ -201,6 +201,8 @@ impl Config {
             }
         };
         require(self.server.max_concurrent > 0, "server.max_concurrent should be at least 1");
+        let held = self.server.max_held_bytes >= self.server.max_body_bytes.saturating_mul(2);
+        require(held, "server.max_held_bytes should be at least twice server.max_body_bytes");
         require(self.server.max_body_bytes >= 1024, "server.max_body_bytes should be at least 1024");
         require(self.media.max_pixels > 0, "media.max_pixels should be at least 1");
         require(self.media.lifetime_minutes > 0, "media.lifetime_minutes should be at least 1");

@@ -7,11 +7,13 @@ mod form;
 mod health;
 mod images;
 mod inputs;
+mod intake;
 mod keys;
 mod layers;
 mod media;
 mod models;
 mod requests;
+mod stream;
 mod wire;
 
 use crate::pipeline::Gateway;
@@ -39,6 +41,8 @@ pub struct Settings {
     pub public_url: String,
     /// Largest request body, in bytes.
     pub max_body_bytes: usize,
+    /// Bytes of request bodies held at once; more are told to come back.
+    pub max_held_bytes: usize,
     /// Requests served at once; more are told to come back.
     pub max_concurrent: usize,
     /// Seconds that running requests are given at a stop.
@@ -54,9 +58,10 @@ struct Inner {
     store: Store,
     public_url: String,
     max_body_bytes: usize,
+    intake: intake::Intake,
     max_concurrent: usize,
     tasks: TaskTracker,
-    running: tokio::sync::Semaphore,
+    running: Arc<tokio::sync::Semaphore>,
     stopping: AtomicBool,
 }
 
@@ -68,9 +73,10 @@ impl Api {
             store,
             public_url: settings.public_url.trim_end_matches('/').to_owned(),
             max_body_bytes: settings.max_body_bytes,
+            intake: intake::Intake::new(settings.max_held_bytes),
             tasks: TaskTracker::new(),
             max_concurrent: settings.max_concurrent,
-            running: tokio::sync::Semaphore::new(settings.max_concurrent),
+            running: Arc::new(tokio::sync::Semaphore::new(settings.max_concurrent)),
             stopping: AtomicBool::new(false),
         }))
     }
@@ -104,6 +110,7 @@ impl Api {
         let compatible = Router::new()
             .route("/images/generations", post(images::generate))
             .route("/images/edits", post(images::edit))
+            .route("/images/variations", post(images::vary))
             .route("/models", get(models::list))
             .route("/models/{*id}", get(models::one));
         let native = Router::new()

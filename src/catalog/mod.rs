@@ -9,7 +9,7 @@ pub mod size_rule;
 pub use load::{Problem, load};
 pub use model::{Lifecycle, Modality, Model};
 pub use price::{Charge, Component, Made, Price, Rounding};
-pub use route::{InputForm, InputShape, Inputs, LengthForm, Route, Video};
+pub use route::{InputForm, InputShape, Inputs, LengthForm, Route, Upscale, Video};
 pub use size_rule::{SizeChoice, SizeRule};
 
 use crate::base::nearest::nearest;

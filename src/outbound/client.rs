@@ -3,7 +3,8 @@
 
 use super::Settings;
 use super::auth::AuthScheme;
-use super::call::{Call, Content, Leg, Part, Payload, Reply};
+use super::call::{Call, Content, EVENTS, Leg, Part, Payload, Reply};
+use super::events::Events;
 use super::google::{Exchange, Tokens};
 use super::guard::Guard;
 use crate::base::{Secret, Timestamp};
@@ -38,6 +39,9 @@ impl Destination {
     }
 }
 
+/// Sees the data of each event of a streamed answer as it arrives. A fault ends the exchange.
+pub type Watch<'a> = dyn FnMut(Bytes) -> Result<(), Fault> + Send + 'a;
+
 /// The client. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -62,8 +66,15 @@ impl Client {
         Ok(Self { http, guard, settings: Arc::new(settings), tokens: Arc::default() })
     }
 
-    /// Sends one call. The key goes along only to the provider's own hosts.
-    pub async fn send(&self, call: &Call, to: &Destination, deadline: Instant) -> Result<Reply, Fault> {
+    /// Sends one call. The key goes along only to the provider's own hosts. An answer of events is shown to `watch`, one
+    /// after the other, and comes back without a body.
+    pub async fn send(
+        &self,
+        call: &Call,
+        to: &Destination,
+        deadline: Instant,
+        watch: &mut Watch<'_>,
+    ) -> Result<Reply, Fault> {
         let url = self.address(&call.url)?;
         if !to.covers(&url) {
             let host = url.host_str().unwrap_or_default();
@@ -89,9 +100,14 @@ impl Client {
         let exchange = async {
             #[expect(clippy::disallowed_methods, reason = "this is the place that sends")]
             let response = request.send().await?;
+            let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+            if response.status().is_success() && kind.is_some_and(|kind| kind.starts_with(EVENTS)) {
+                return follow(response, self.settings.max_reply_bytes, watch).await;
+            }
             receive(response, self.settings.max_reply_bytes).await
         };
         match timeout_at(deadline, exchange).await {
+            Ok(Ok(Received::Stopped(fault))) => Err(fault),
             Ok(Ok(Received::Whole(status, headers, body))) => Ok(Reply::new(status, headers, body, Timestamp::now())),
             Ok(Ok(Received::TooLarge(limit))) => {
                 let text = format!("the provider's answer is larger than {limit} bytes");
@@ -124,6 +140,7 @@ impl Client {
                     let text = format!("the result link answered {status}");
                     return Err(Fault::new(FaultKind::Unavailable, text).status(status));
                 }
+                Ok(Ok(Fetched::Here(Received::Stopped(fault)))) => return Err(fault),
                 Ok(Ok(Fetched::Here(Received::TooLarge(limit)))) => {
                     return Err(Fault::new(FaultKind::Malformed, format!("the result is larger than {limit} bytes")));
                 }
@@ -158,6 +175,7 @@ impl Client {
                     let text = format!("Google refused a token for the service account ({status})");
                     Err(Fault::new(FaultKind::Auth, text).status(status))
                 }
+                Ok(Ok(Received::Stopped(fault))) => Err(fault),
                 Ok(Ok(Received::TooLarge(_))) => Err(Fault::new(FaultKind::Auth, "Google's token answer is too large")),
                 // No token, no call: nothing was bought.
                 Ok(Err(error)) => Err(broken(&error, Leg::Poll)),
@@ -178,6 +196,8 @@ impl Client {
 enum Received {
     Whole(u16, Vec<(String, String)>, Bytes),
     TooLarge(usize),
+    /// A watcher has seen enough.
+    Stopped(Fault),
 }
 
 enum Fetched {
@@ -185,11 +205,33 @@ enum Fetched {
     Elsewhere(Response),
 }
 
-/// Reads a body up to the cap, into one buffer.
-async fn receive(mut response: Response, cap: usize) -> Result<Received, reqwest::Error> {
-    let status = response.status().as_u16();
+/// Status and headers as a reply has them.
+fn head(response: &Response) -> (u16, Vec<(String, String)>) {
     let text = |value: &header::HeaderValue| value.to_str().unwrap_or_default().to_owned();
     let headers = response.headers().iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
+    (response.status().as_u16(), headers)
+}
+
+/// Reads a body of events, at most `cap` bytes of them.
+async fn follow(mut response: Response, cap: usize, watch: &mut Watch<'_>) -> Result<Received, reqwest::Error> {
+    let (status, headers) = head(&response);
+    let (mut events, mut left) = (Events::default(), cap);
+    while let Some(chunk) = response.chunk().await? {
+        let Some(rest) = left.checked_sub(chunk.len()) else { return Ok(Received::TooLarge(cap)) };
+        left = rest;
+        for event in events.push(&chunk) {
+            if let Err(fault) = watch(event) {
+                return Ok(Received::Stopped(fault));
+            }
+        }
+    }
+    let last = events.finish().map_or(Ok(()), watch);
+    Ok(last.err().map_or(Received::Whole(status, headers, Bytes::new()), Received::Stopped))
+}
+
+/// Reads a body up to the cap, into one buffer.
+async fn receive(mut response: Response, cap: usize) -> Result<Received, reqwest::Error> {
+    let (status, headers) = head(&response);
     let announced = usize::try_from(response.content_length().unwrap_or(0)).unwrap_or(usize::MAX);
     if announced > cap {
         return Ok(Received::TooLarge(cap));

@@ -3,12 +3,13 @@
 pub mod auth;
 pub mod call;
 pub mod client;
+mod events;
 mod google;
 pub mod guard;
 
 pub use auth::AuthScheme;
 pub use call::{Call, Content, Leg, Part, Payload, Reply, Verb};
-pub use client::{Client, Destination};
+pub use client::{Client, Destination, Watch};
 pub use guard::Guard;
 
 use serde::Deserialize;

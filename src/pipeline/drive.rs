@@ -1,17 +1,27 @@
 //! The one loop that sleeps: an adapter's turns, call by call, until there are outputs, a fault, or no time.
 
 use crate::fault::{Accepted, Fault, FaultKind};
-use crate::job::{Brief, Output, Usage};
-use crate::outbound::{Call, Leg, Reply};
-use crate::providers::{Adapter, Site, Turn};
+use crate::job::{Brief, Output, Partial, Usage};
+use crate::outbound::{Call, Leg, Reply, Watch};
+use crate::providers::{Adapter, Event, Site, Turn};
+use bytes::Bytes;
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 /// Sends a call with its credential; the tests put scripts behind it.
 pub(super) trait Transport: Sync {
-    /// One exchange, over before `deadline`.
-    fn send(&self, call: &Call, deadline: Instant) -> impl Future<Output = Result<Reply, Fault>> + Send;
+    /// One exchange, over before `deadline`. `watch` sees the events of an answer that is streamed.
+    fn send(
+        &self,
+        call: &Call,
+        deadline: Instant,
+        watch: &mut Watch<'_>,
+    ) -> impl Future<Output = Result<Reply, Fault>> + Send;
 }
+
+/// Where unfinished pictures go.
+pub type Partials = mpsc::Sender<Partial>;
 
 /// What a driven job made.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +40,25 @@ const SHARE: u32 = 25;
 /// A poll or fetch that fails is repeated so many times in a row; it buys nothing.
 const READ_TRIES: u32 = 4;
 
+/// What a streamed answer has brought so far.
+#[derive(Default)]
+struct Streamed {
+    begun: bool,
+    outputs: Vec<Output>,
+    usage: Usage,
+}
+
+impl Streamed {
+    /// Takes one event. Whoever watches unfinished pictures too slowly misses some.
+    fn take(&mut self, event: Event, partials: Option<&Partials>) {
+        self.outputs.extend(event.outputs);
+        self.usage = self.usage.plus(&event.usage);
+        if let (Some(partial), Some(partials)) = (event.partial, partials) {
+            let _ = partials.try_send(partial);
+        }
+    }
+}
+
 /// Drives one job to its end. A creating call is made once; reads are repeated. A job that is given up is cancelled
 /// upstream where that can be.
 pub(super) async fn drive<T: Transport>(
@@ -38,6 +67,7 @@ pub(super) async fn drive<T: Transport>(
     brief: &Brief,
     wire: &T,
     deadline: Instant,
+    partials: Option<&Partials>,
 ) -> Result<Driven, Fault> {
     let started = Instant::now();
     let mut failures = 0;
@@ -57,7 +87,19 @@ pub(super) async fn drive<T: Transport>(
             }
         };
         let mut answered = false;
-        let outcome = wire.send(&call, deadline).await.and_then(|reply| {
+        let mut streamed = Streamed::default();
+        let mut watch = |data: Bytes| {
+            streamed.begun = true;
+            let event = Reply { status: 200, headers: Vec::new(), retry_after: None, body: data };
+            streamed.take(adapter.event(&call, &event)?, partials);
+            Ok(())
+        };
+        let sent = wire.send(&call, deadline, &mut watch).await;
+        // What is finished was bought: a stream that breaks after its pictures has brought them all the same.
+        if !streamed.outputs.is_empty() || sent.as_ref().is_ok_and(Reply::streamed) {
+            return Ok(Driven { outputs: streamed.outputs, usage: streamed.usage });
+        }
+        let outcome = sent.and_then(|reply| {
             answered = reply.ok();
             if answered { adapter.read(&call, &reply, site) } else { Err(adapter.fault(&call, &reply)) }
         });
@@ -79,7 +121,7 @@ pub(super) async fn drive<T: Transport>(
                 if fault.kind == FaultKind::Timeout && submitted {
                     return Err(give_up(adapter, site, &call, wire).await);
                 }
-                return Err(after_submit(fault, submitted));
+                return Err(after_submit(fault, submitted || streamed.begun));
             }
         };
     }
@@ -106,7 +148,7 @@ fn after_submit(fault: Fault, submitted: bool) -> Fault {
 /// Time is up: stop the job upstream, and say that it may be billed all the same.
 async fn give_up<T: Transport>(adapter: &dyn Adapter, site: &Site, call: &Call, wire: &T) -> Fault {
     if let Some(cancel) = adapter.cancel(call, site)
-        && let Err(fault) = wire.send(&cancel, Instant::now() + CEILING).await
+        && let Err(fault) = wire.send(&cancel, Instant::now() + CEILING, &mut |_| Ok(())).await
     {
         tracing::debug!(%fault, "a job could not be cancelled upstream");
     }
@@ -123,7 +165,6 @@ mod tests {
     use crate::base::Timestamp;
     use crate::job::Mode;
     use crate::providers::find;
-    use bytes::Bytes;
     use serde_json::{Map, Value, json};
     use std::collections::VecDeque;
     use std::sync::Mutex;
@@ -145,7 +186,7 @@ mod tests {
     }
 
     impl Transport for Script {
-        async fn send(&self, call: &Call, _deadline: Instant) -> Result<Reply, Fault> {
+        async fn send(&self, call: &Call, _deadline: Instant, _watch: &mut Watch<'_>) -> Result<Reply, Fault> {
             self.asked.lock().unwrap().push(format!("{} {}", call.verb.as_str(), call.url));
             let mut replies = self.replies.lock().unwrap();
             if replies.len() > 1 { replies.pop_front().unwrap() } else { replies[0].clone() }
@@ -176,7 +217,7 @@ mod tests {
             mask: None,
         };
         let site = Site { base_url: "https://q".into() };
-        drive(find("fal").unwrap(), &site, &brief, script, Instant::now() + Duration::from_secs(seconds)).await
+        drive(find("fal").unwrap(), &site, &brief, script, Instant::now() + Duration::from_secs(seconds), None).await
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,9 +2,10 @@
 //! next route for what is missing. Every creating call leaves an entry in the trail.
 
 use super::Settings;
-use super::drive::drive;
+use super::drive::{Partials, drive};
 use super::finish::{Finished, Finisher};
 use super::fit::Adjustment;
+use super::inputs::prepare;
 use super::plan::{Candidate, Plan};
 use super::trail::{Attempt, AttemptError};
 use super::upstream::{Upstream, Upstreams, Wire};
@@ -57,18 +58,38 @@ struct Frame<'a> {
     job: &'a Job,
     arrived: Instant,
     deadline: Instant,
+    partials: Option<&'a Partials>,
 }
 
 impl Runner {
-    /// Runs a plan to its end. `arrived` is when the request came, `deadline` bounds everything.
-    pub async fn run(&self, plan: &Plan, job: &Job, arrived: Instant, deadline: Instant) -> Outcome {
-        let frame = Frame { job, arrived, deadline };
+    /// Runs a plan to its end. `arrived` is when the request came, `deadline` bounds everything; unfinished pictures go to
+    /// `partials` where a route streams them.
+    pub async fn run(
+        &self,
+        plan: &Plan,
+        job: &Job,
+        arrived: Instant,
+        deadline: Instant,
+        partials: Option<&Partials>,
+    ) -> Outcome {
+        let frame = Frame { job, arrived, deadline, partials };
         let mut outcome = Outcome::default();
         for (position, candidate) in plan.candidates.iter().enumerate() {
             let Some(upstream) = self.upstreams.get(&candidate.route.provider) else { continue };
             let more = position + 1 < plan.candidates.len();
             let missing = job.n - u32::try_from(outcome.pictures.len()).unwrap_or(job.n);
-            let batches = split(missing, candidate.route.max_n);
+            let cut = match prepare(frame.job, &candidate.route, &self.finisher).await {
+                Ok(cut) => cut,
+                Err(fault) => {
+                    outcome.fault = Some(fault);
+                    return outcome;
+                }
+            };
+            outcome.adjust(cut.told);
+            let frame = Frame { job: cut.job.as_ref().unwrap_or(frame.job), ..frame };
+            // One picture a call where they are streamed: events do not say which of several they belong to.
+            let most = if job.stream.is_some() && candidate.route.streams { 1 } else { candidate.route.max_n };
+            let batches = split(missing, most);
             let runs = batches.into_iter().map(|n| self.batch(candidate, upstream, frame, n, more));
             let mut faults = Vec::new();
             for tried in join_all(runs).await.into_iter().flatten() {
@@ -96,7 +117,7 @@ impl Runner {
         let unknown = || Fault::new(FaultKind::BadRequest, format!("'{provider}' is not configured"));
         let upstream = self.upstreams.get(provider).ok_or_else(unknown)?;
         let wire = Wire { client: &self.finisher.client, to: &upstream.destination };
-        drive(upstream.adapter, &upstream.site, brief, &wire, deadline).await.map(|driven| driven.outputs)
+        drive(upstream.adapter, &upstream.site, brief, &wire, deadline, None).await.map(|driven| driven.outputs)
     }
 
     const fn policy(&self) -> Policy {
@@ -149,7 +170,7 @@ impl Runner {
         let deadline = if more { frame.deadline.min(started + self.patience(candidate)) } else { frame.deadline };
         let brief = candidate.fit.brief(frame.job, &candidate.route, n);
         let wire = Wire { client: &self.finisher.client, to: &upstream.destination };
-        let driven = drive(upstream.adapter, &upstream.site, &brief, &wire, deadline).await;
+        let driven = drive(upstream.adapter, &upstream.site, &brief, &wire, deadline, frame.partials).await;
         let provider_done = Instant::now();
         let (made, charge) = match driven {
             Ok(driven) => {
@@ -198,18 +219,26 @@ impl Runner {
 }
 
 impl Outcome {
+    /// Tells each thing once.
+    fn adjust(&mut self, changed: impl IntoIterator<Item = Adjustment>) {
+        for adjustment in changed {
+            if !self.adjustments.contains(&adjustment) {
+                self.adjustments.push(adjustment);
+            }
+        }
+    }
+
     fn absorb(&mut self, mut tried: Tried, candidate: &Candidate, faults: &mut Vec<Fault>) {
         tried.attempt.index = self.trail.len();
         self.provider_done = self.provider_done.max(Some(tried.provider_done));
         match tried.made {
             Ok(pictures) => {
-                let surprises = pictures.iter().filter_map(|picture| candidate.fit.size_surprise(picture.facts.size));
-                let changed = candidate.fit.adjustments.iter().cloned().chain(surprises);
-                for adjustment in changed {
-                    if !self.adjustments.contains(&adjustment) {
-                        self.adjustments.push(adjustment);
-                    }
-                }
+                let fit = &candidate.fit;
+                let surprises = pictures
+                    .iter()
+                    .flat_map(|picture| [fit.size_surprise(picture.came), fit.scale_surprise(picture.came)])
+                    .flatten();
+                self.adjust(fit.adjustments.iter().cloned().chain(surprises));
                 self.pictures.extend(pictures);
                 self.served = Some((tried.attempt.provider.clone(), tried.attempt.route.clone()));
             }
@@ -248,7 +277,7 @@ fn bill_outputs(
     finished: &[Result<Finished, Fault>],
     usage: Usage,
 ) -> (Charge, Option<crate::base::Usd>) {
-    let size_of = |one: &Result<Finished, Fault>| one.as_ref().map_or(candidate.fit.expect, |done| done.facts.size);
+    let size_of = |one: &Result<Finished, Fault>| one.as_ref().map_or(candidate.fit.expect, |done| done.came);
     let sizes: Vec<Size> = finished.iter().map(size_of).collect();
     let silent = usage == Usage::default();
     if sizes.is_empty() && silent {

@@ -1,6 +1,7 @@
 //! One request from its job to its answer: the story in order.
 
 use super::answer::{Answer, Delivery, Estimate, Handle, Timing};
+use super::drive::Partials;
 use super::failover::{Outcome, Runner};
 use super::finish::Finished;
 use super::fit::Adjustment;
@@ -45,8 +46,8 @@ impl Gateway {
         Ok(Estimate { provider: first.route.provider.clone(), model: plan.model, charge })
     }
 
-    /// Makes pictures. A failed request has closed its own row; a successful one hands it over.
-    pub async fn image(&self, job: &Job, asker: Asker) -> Result<Answer, Error> {
+    /// Makes pictures, unfinished ones going to `partials` where a route streams them. A failed request has closed its own row; a successful one hands it over.
+    pub async fn image(&self, job: &Job, asker: Asker, partials: Option<&Partials>) -> Result<Answer, Error> {
         let plan = match self.plan(job) {
             Ok(plan) => plan,
             Err(error) => return Err(self.ledger.reject(asker, &job.model, &error).await),
@@ -55,7 +56,7 @@ impl Gateway {
         let record = self.ledger.open(&asker, &plan, job, estimate).await?;
         let called = Instant::now();
         let deadline = asker.arrived + Duration::from_secs(self.runner.settings.deadline_seconds);
-        let outcome = self.runner.run(&plan, job, asker.arrived, deadline).await;
+        let outcome = self.runner.run(&plan, job, asker.arrived, deadline, partials).await;
         let phases = Phases { arrived: asker.arrived, called, provider_done: outcome.provider_done.unwrap_or(called) };
         if let Some(fault) = &outcome.fault {
             let error = refusal(fault, &plan);

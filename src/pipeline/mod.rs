@@ -6,12 +6,15 @@ mod failover;
 mod finish;
 mod fit;
 mod gateway;
+mod inputs;
 mod ledger;
 mod plan;
+mod scale;
 mod trail;
 mod upstream;
 
 pub use answer::{Answer, Delivery, Estimate, Handle, Timing, dollars, provider_name};
+pub use drive::Partials;
 pub use failover::Runner;
 pub use finish::{Body, Finished, Finisher};
 pub use fit::{Adjustment, brief_for};

@@ -2,7 +2,7 @@
 
 use super::drive::Transport;
 use crate::fault::Fault;
-use crate::outbound::{Call, Client, Destination, Reply};
+use crate::outbound::{Call, Client, Destination, Reply, Watch};
 use crate::providers::{Adapter, Site};
 use std::collections::HashMap;
 use tokio::time::Instant;
@@ -48,7 +48,7 @@ pub(super) struct Wire<'a> {
 }
 
 impl Transport for Wire<'_> {
-    async fn send(&self, call: &Call, deadline: Instant) -> Result<Reply, Fault> {
-        self.client.send(call, self.to, deadline).await
+    async fn send(&self, call: &Call, deadline: Instant, watch: &mut Watch<'_>) -> Result<Reply, Fault> {
+        self.client.send(call, self.to, deadline, watch).await
     }
 }

@@ -16,6 +16,7 @@ pub(super) fn router(world: Arc<World>) -> Router {
     Router::new()
         .route("/_control", post(set).get(list).delete(clear))
         .route("/_control/calls", get(calls))
+        .route("/_control/received", get(received))
         .with_state(world)
 }
 
@@ -45,6 +46,10 @@ async fn clear(State(world): State<Arc<World>>, Query(what): Query<Clearing>) ->
         world.book.clear();
     }
     Json(json!({"cleared": world.rules.clear()})).into_response()
+}
+
+async fn received(State(world): State<Arc<World>>) -> Response {
+    Json(json!({"received": world.received.list()})).into_response()
 }
 
 async fn calls(State(world): State<Arc<World>>) -> Response {

@@ -1,0 +1,119 @@
+//! An answer as events, as OpenAI's: unfinished pictures, then the finished ones, or an error.
+
+use super::Api;
+use super::images::Held;
+use super::wire::events;
+use crate::error::Error;
+use crate::job::{Job, Partial};
+use crate::pipeline::Asker;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::stream;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use tracing::Instrument;
+
+/// How long an early error may still be told by its status: most are found within it.
+const EARLY: Duration = Duration::from_secs(1);
+/// A comment goes out after so long a silence, for proxies that close quiet connections.
+const QUIET: Duration = Duration::from_secs(15);
+/// Unfinished pictures that may wait for a slow reader; more are left out.
+const WAITING: usize = 6;
+
+/// A purchase on its way.
+struct Watched {
+    job: events::Frame,
+    work: JoinHandle<Result<Vec<Bytes>, Error>>,
+    partials: mpsc::Receiver<Partial>,
+    ready: VecDeque<Bytes>,
+    over: bool,
+}
+
+/// Runs the job in a task of its own, as any other: it goes on, and into the books, when nobody watches any more.
+pub(super) async fn answer(api: Api, job: Job, asker: Asker, held: Held) -> Result<Response, Error> {
+    let (unfinished, partials) = mpsc::channel(WAITING);
+    let frame = events::Frame::of(&job);
+    let sandbox = api.0.gateway.sandbox;
+    let work = api.0.tasks.spawn(serve(api.clone(), job, asker, unfinished, held).in_current_span());
+    let mut watched = Watched { job: frame, work, partials, ready: VecDeque::new(), over: false };
+    tokio::select! {
+        biased;
+        Some(partial) = watched.partials.recv() => watched.show(&partial),
+        done = &mut watched.work => watched.finish(done.map_err(Error::internal)??),
+        () = sleep(EARLY) => {}
+    }
+    let body = Body::from_stream(stream::unfold(watched, |mut watched| async move {
+        let chunk = watched.next().await?;
+        Some((Ok::<Bytes, Infallible>(chunk), watched))
+    }));
+    let mut response = body.into_response();
+    response.headers_mut().extend(headers(sandbox));
+    Ok(response)
+}
+
+fn headers(sandbox: bool) -> HeaderMap {
+    let fixed = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-cache"),
+        // Some proxies would collect the events otherwise.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    let ours = sandbox.then(|| (HeaderName::from_static("x-lumenfall-sandbox"), "true"));
+    fixed.into_iter().chain(ours).map(|(name, value)| (name, HeaderValue::from_static(value))).collect()
+}
+
+/// The finished events. The row is closed before the last of them can go out.
+async fn serve(
+    api: Api,
+    job: Job,
+    asker: Asker,
+    partials: mpsc::Sender<Partial>,
+    held: Held,
+) -> Result<Vec<Bytes>, Error> {
+    let gateway = &api.0.gateway;
+    let (id, created) = (asker.request_id.clone(), asker.created_at.seconds());
+    let frame = events::Frame::of(&job);
+    let answer = gateway.image(&job, asker, Some(&partials)).await?;
+    drop((job, held));
+    let chunks = frame.completed(&id, created, &answer, gateway.sandbox);
+    let length = chunks.iter().map(Bytes::len).sum();
+    gateway.ledger.close(answer, length).await?;
+    Ok(chunks)
+}
+
+impl Watched {
+    fn show(&mut self, partial: &Partial) {
+        self.ready.extend(self.job.partial(partial));
+    }
+
+    fn finish(&mut self, chunks: Vec<Bytes>) {
+        self.ready.extend(chunks);
+        self.over = true;
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(chunk) = self.ready.pop_front() {
+                return Some(chunk);
+            }
+            if self.over {
+                return None;
+            }
+            tokio::select! {
+                biased;
+                Some(partial) = self.partials.recv() => self.show(&partial),
+                done = &mut self.work => match done.map_err(Error::internal).and_then(|outcome| outcome) {
+                    Ok(chunks) => self.finish(chunks),
+                    Err(error) => self.finish(vec![events::error(&error)]),
+                },
+                () = sleep(QUIET) => return Some(Bytes::from_static(b": keep-alive\n\n")),
+            }
+        }
+    }
+}
