@@ -1,7 +1,9 @@
 //! The one place that wires: every room from its settings, the listeners, the stop.
 
+mod reload;
+
 use crate::api::Api;
-use crate::base::{Secret, Timestamp};
+use crate::base::{Live, Secret, Timestamp};
 use crate::catalog::{self, Catalog};
 use crate::config::{Config, Problems, Provider};
 use crate::media::storage::{Storage, StorageError};
@@ -11,6 +13,7 @@ use crate::pipeline::{Finisher, Gateway, Ledger, Runner, Upstream, Upstreams};
 use crate::providers::{ADAPTERS, Adapter, Reach, Site};
 use crate::sandbox::Sandbox;
 use crate::store::{NewKey, Store, StoreError};
+use reload::Reloadable;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -77,9 +80,15 @@ pub fn catalog_for(config: &Config) -> Result<Catalog, Problems> {
     Ok(catalog)
 }
 
+fn reloadable_catalog(config: &Config, catalog: &Live<Catalog>) -> Reloadable {
+    let (config, catalog) = (config.clone(), catalog.clone());
+    let reload = Box::new(move || catalog_for(&config).map(|read| catalog.set(read)));
+    Reloadable { what: "the catalog", places: Vec::new(), reload }
+}
+
 /// Starts everything and returns once it serves.
 pub async fn start(config: &Config) -> Result<Running, StartError> {
-    let catalog = Arc::new(catalog_for(config).map_err(StartError::Catalog)?);
+    let catalog = Live::new(catalog_for(config).map_err(StartError::Catalog)?);
     let listener = bind(&config.server.listen.to_string(), "LUMENFALL_SERVER__LISTEN").await?;
     let address = local(&listener)?;
     let store = Store::open(&config.database).await?;
@@ -91,7 +100,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         let listen = if config.sandbox.listen.is_empty() { "127.0.0.1:0" } else { config.sandbox.listen.as_str() };
         let listener = bind(listen, "LUMENFALL_SANDBOX__LISTEN").await?;
         let address = local(&listener)?;
-        aside.push(serve_sandbox(Sandbox::new(Arc::clone(&catalog)), listener, stopped.clone()));
+        aside.push(serve_sandbox(Sandbox::new(catalog.get()), listener, stopped.clone()));
         Some(address)
     } else {
         None
@@ -100,6 +109,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     let client = Client::new(config.outbound.clone(), guard).map_err(|error| StartError::Client(error.to_string()))?;
     let callers = Client::new(config.outbound.clone(), Guard::default())
         .map_err(|error| StartError::Client(error.to_string()))?;
+    let reloadables = vec![reloadable_catalog(config, &catalog)];
     let gateway = Arc::new(Gateway {
         catalog,
         runner: Runner {
@@ -112,7 +122,8 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         callers,
         sandbox: sandbox.is_some(),
     });
-    aside.push(tokio::spawn(sweep(storage, stopped.clone())));
+    aside.push(tokio::spawn(sweep(storage, store.clone(), stopped.clone())));
+    aside.push(tokio::spawn(reload::watch(reloadables, stopped.clone())));
     // Last of what can fail: a first key is shown once, so it is made only by a start that succeeds.
     let first_key = prepare_keys(&store, &config.auth.bootstrap_key).await?;
     let api = Api::new(gateway, store.clone(), &config.server);
@@ -254,12 +265,15 @@ fn serve_sandbox(sandbox: Sandbox, listener: TcpListener, stopped: watch::Receiv
     })
 }
 
-async fn sweep(storage: Storage, mut stopped: watch::Receiver<bool>) {
+async fn sweep(storage: Storage, store: Store, mut stopped: watch::Receiver<bool>) {
     while timeout(SWEEP, stopped.changed()).await.is_err() {
         match storage.sweep().await {
             Ok(0) => {}
             Ok(deleted) => tracing::debug!(deleted, "expired media deleted"),
             Err(error) => tracing::warn!(%error, "expired media could not be deleted"),
+        }
+        if let Err(error) = store.sweep_idempotency(Timestamp::now()).await {
+            tracing::warn!(%error, "expired idempotency keys could not be deleted");
         }
     }
 }

@@ -311,7 +311,7 @@ fn list_models(config: &Config) -> Result<(), Failure> {
     say(format!("{:<28} {:<11} {:<14} ROUTES", "MODEL", "STATUS", "FROM"))?;
     for model in catalog.models() {
         let routes = catalog.routes(model);
-        let price = routes.iter().filter_map(|route| route.price.starting()).min();
+        let price = routes.iter().filter_map(|route| route.starting_price()).min();
         let price = price.map_or_else(|| "-".to_owned(), |usd| usd.to_string());
         let usable = |id: &str| config.simulated() || app::upstreams(config, None).iter().any(|u| u.name == id);
         let shown: Vec<String> = routes

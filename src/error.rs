@@ -20,6 +20,8 @@ pub enum ErrorKind {
     ModelNotFound,
     /// The model exists and cannot be used (retired, or no provider is configured for it).
     ModelDisabled,
+    /// The idempotency key belongs to another request.
+    Conflict,
     /// No such path or record.
     NotFound,
     /// The path exists, the method does not.
@@ -36,7 +38,9 @@ pub enum ErrorKind {
     Upstream,
     /// The caller's deadline passed.
     Timeout,
-    /// We cannot serve now: the log cannot be written, or we are shutting down.
+    /// The first request with this idempotency key broke off, and what it bought is not known here.
+    Interrupted,
+    /// We cannot serve now: the log cannot be written, or we are shutting down. Nothing was bought.
     Unavailable,
     /// A fault of ours.
     Internal,
@@ -53,6 +57,7 @@ impl ErrorKind {
             Self::ContentPolicy => "CONTENT_POLICY_VIOLATION",
             Self::ModelNotFound => "MODEL_NOT_FOUND",
             Self::ModelDisabled => "MODEL_DISABLED",
+            Self::Conflict => "IDEMPOTENCY_CONFLICT",
             Self::NotFound => "NOT_FOUND",
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
             Self::TooLarge => "REQUEST_TOO_LARGE",
@@ -61,6 +66,7 @@ impl ErrorKind {
             Self::Exhausted => "ALL_PROVIDERS_EXHAUSTED",
             Self::Upstream => "UPSTREAM_ERROR",
             Self::Timeout => "TIMEOUT",
+            Self::Interrupted => "INTERRUPTED",
             Self::Unavailable => "SERVICE_UNAVAILABLE",
             Self::Internal => "INTERNAL_ERROR",
         }

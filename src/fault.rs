@@ -1,5 +1,6 @@
 //! What went wrong upstream, and what happens next. The failover policy on one page.
 
+use crate::job::Usage;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -104,6 +105,8 @@ pub struct Fault {
     pub upstream_status: Option<u16>,
     /// The provider's own error code.
     pub upstream_code: Option<String>,
+    /// What the provider said of the bill of a call that it failed or refused.
+    pub usage: Option<Box<Usage>>,
 }
 
 impl Fault {
@@ -114,7 +117,15 @@ impl Fault {
             message.truncate(cut);
             message.push('…');
         }
-        Self { kind, accepted: Accepted::No, message, retry_after: None, upstream_status: None, upstream_code: None }
+        Self {
+            kind,
+            accepted: Accepted::No,
+            message,
+            retry_after: None,
+            upstream_status: None,
+            upstream_code: None,
+            usage: None,
+        }
     }
 
     /// The same, with another acceptance.
@@ -135,6 +146,13 @@ impl Fault {
     #[must_use]
     pub fn code(mut self, code: Option<String>) -> Self {
         self.upstream_code = code;
+        self
+    }
+
+    /// The same, with what the provider said of its bill: then that is what it costs.
+    #[must_use]
+    pub fn usage(mut self, usage: Usage) -> Self {
+        self.usage = (usage != Usage::default()).then(|| Box::new(usage));
         self
     }
 

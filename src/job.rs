@@ -1,6 +1,6 @@
 //! The nouns of the domain: what is to be made, how one route is asked for it, and what came back.
 
-use crate::media::{Format, Limits, Shaping, Size, SizeAsk, inspect};
+use crate::media::{Format, Picture, Shaping, Size, SizeAsk};
 use bytes::Bytes;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -102,17 +102,21 @@ pub struct Input {
     pub mime: String,
     /// The file.
     pub bytes: Bytes,
+    /// The pixels of a picture; prices depend on them.
+    pub size: Option<Size>,
+}
+
+impl From<Picture> for Input {
+    fn from(picture: Picture) -> Self {
+        let Picture { bytes, facts } = picture;
+        Self { mime: facts.format.mime().to_owned(), bytes, size: Some(facts.size) }
+    }
 }
 
 impl Input {
     /// Its format, when it is a picture.
     pub fn format(&self) -> Option<Format> {
         Format::of_mime(&self.mime)
-    }
-
-    /// Its pixels, when it is a picture.
-    pub fn size(&self) -> Option<Size> {
-        inspect(&self.bytes, &Limits::default()).ok().map(|facts| facts.size)
     }
 
     /// The file as base64.

@@ -23,9 +23,9 @@ const FLOORS: &str = "
     store     -> job error base
     catalog   -> job media error base
     outbound  -> fault error base
+    fault     -> job::Usage base
     job       -> media base
     media     -> error base
-    fault     -> base
     error     -> base
     telemetry -> base
     base      ->

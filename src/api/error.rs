@@ -37,6 +37,7 @@ const fn status(error: &Error) -> StatusCode {
         ErrorKind::InsufficientBalance => StatusCode::PAYMENT_REQUIRED,
         ErrorKind::InvalidRequest | ErrorKind::ContentPolicy => StatusCode::BAD_REQUEST,
         ErrorKind::ModelNotFound | ErrorKind::ModelDisabled | ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::Conflict => StatusCode::CONFLICT,
         ErrorKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorKind::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -51,7 +52,7 @@ const fn status(error: &Error) -> StatusCode {
         },
         ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
         ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorKind::Internal | ErrorKind::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
@@ -62,7 +63,7 @@ const fn kind_type(kind: ErrorKind) -> &'static str {
         ErrorKind::InsufficientBalance => "billing_error",
         ErrorKind::RateLimited => "rate_limit_error",
         ErrorKind::Exhausted | ErrorKind::Upstream | ErrorKind::Timeout => "upstream_error",
-        ErrorKind::Unavailable | ErrorKind::Internal => "server_error",
+        ErrorKind::Unavailable | ErrorKind::Internal | ErrorKind::Interrupted => "server_error",
         _ => "invalid_request_error",
     }
 }

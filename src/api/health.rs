@@ -19,5 +19,5 @@ pub(super) async fn ready(State(api): State<Api>) -> Result<Json<Value>, Error> 
     }
     api.0.store.ping().await?;
     let gateway = &api.0.gateway;
-    Ok(Json(json!({"status": "ready", "models": gateway.catalog.models().len(), "sandbox": gateway.sandbox})))
+    Ok(Json(json!({"status": "ready", "models": gateway.catalog.get().models().len(), "sandbox": gateway.sandbox})))
 }

@@ -4,6 +4,7 @@ use super::Api;
 use super::body::JsonObject;
 use super::caller::Caller;
 use super::form;
+use super::idempotency::{Fingerprint, Once, once};
 use super::inputs::Given;
 use super::intake::Claim;
 use super::layers::{Arrival, Place};
@@ -43,6 +44,8 @@ pub(super) struct Visit {
     place: Place,
     dry: bool,
     caller: Caller,
+    arrival: Arrival,
+    headers: HeaderMap,
 }
 
 impl FromRequestParts<Api> for Visit {
@@ -55,17 +58,26 @@ impl FromRequestParts<Api> for Visit {
         let place = parts.extensions.get::<Place>().cloned().ok_or_else(missing)?;
         let OriginalUri(uri) = OriginalUri::from_request_parts(parts, api).await.map_err(Error::internal)?;
         let options = Query::<Options>::try_from_uri(&uri).map(|query| query.0).unwrap_or_default();
-        let asker = asker(&caller, &arrival, uri.path(), &parts.headers, api.origin(&parts.headers));
-        Ok(Self { asker, place, dry: options.dry(), caller })
+        let headers = parts.headers.clone();
+        let asker = asker(&caller, &arrival, uri.path(), &headers, api.origin(&headers));
+        Ok(Self { asker, place, dry: options.dry(), caller, arrival, headers })
+    }
+}
+
+impl Visit {
+    /// Its idempotency key, for a body that `print` adds.
+    fn key(&self, api: &Api, print: impl FnOnce(&mut Fingerprint)) -> Result<Option<Once>, Error> {
+        Once::read(api, &self.headers, &self.caller, &self.arrival, &self.asker.endpoint, print)
     }
 }
 
 /// Makes pictures, or with `?dryRun=true` tells what they would cost.
 pub(super) async fn generate(State(api): State<Api>, mut visit: Visit, body: JsonObject) -> Result<Response, Error> {
     visit.asker.request_bytes = body.bytes;
+    let key = visit.key(&api, |print| print.object(&body.fields))?;
     let model = model_said(&body.fields);
     let read = read_generation(body.fields).and_then(|read| permit(&api, &visit.caller, read));
-    answer(api, visit, &model, read, body.claim).await
+    answer(api, visit, &model, read, key, body.claim).await
 }
 
 /// Changes pictures: a form or a JSON object, with every input picture verified before anything is bought.
@@ -86,17 +98,22 @@ async fn rework(
     read: fn(Map<String, Value>) -> Result<Read, Error>,
 ) -> Result<Response, Error> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let (fields, given, claim) = if kind.trim_start().starts_with("multipart/form-data") {
+    let (fields, given, key, claim) = if kind.trim_start().starts_with("multipart/form-data") {
         let mut claim = Claim::default();
         let (head, body) = request.into_parts();
         let form = form::read(body, &head.headers, api.0.max_body_bytes, &api.0.intake, &mut claim).await?;
         visit.asker.request_bytes = form.bytes;
-        (form.fields, Given::of_form(form.files)?, claim)
+        let key = visit.key(&api, |print| {
+            print.object(&form.fields);
+            print.files(&form.files);
+        })?;
+        (form.fields, Given::of_form(form.files)?, key, claim)
     } else {
         let mut body = JsonObject::from_request(request, &api).await?;
         visit.asker.request_bytes = body.bytes;
+        let key = visit.key(&api, |print| print.object(&body.fields))?;
         let given = Given::of_json(&mut body.fields)?;
-        (body.fields, given, body.claim)
+        (body.fields, given, key, body.claim)
     };
     let model = model_said(&fields);
     // A key that may not use the model makes us fetch nothing.
@@ -104,7 +121,7 @@ async fn rework(
         Ok(read) => with_inputs(&api, given, read).await,
         Err(error) => Err(error),
     };
-    answer(api, visit, &model, read, claim).await
+    answer(api, visit, &model, read, key, claim).await
 }
 
 /// What a request holds until its task is over: a place among the running ones, and the room of its body.
@@ -120,7 +137,8 @@ type Read = (Job, Option<String>);
 
 /// Refuses a job whose model the key may not use.
 fn permit(api: &Api, caller: &Caller, (job, session): Read) -> Result<Read, Error> {
-    let canonical = api.0.gateway.catalog.find(&job.model).ok().map(|named| named.model.id.clone());
+    let catalog = api.0.gateway.catalog.get();
+    let canonical = catalog.find(&job.model).ok().map(|named| named.model.id.clone());
     caller.require_model(&job.model, canonical.as_deref()).map(|()| (job, session))
 }
 
@@ -130,7 +148,7 @@ async fn with_inputs(api: &Api, given: Given, (job, session): Read) -> Result<Re
         return Err(Error::invalid("image", "'image' is required: a file, a link, a data URI or base64."));
     };
     let mask = match mask {
-        Some(mask) => Some(sound_mask(api, mask, first.size()).await?),
+        Some(mask) => Some(sound_mask(api, mask, first.size).await?),
         None => None,
     };
     Ok((Job { images, mask, ..job }, session))
@@ -139,7 +157,7 @@ async fn with_inputs(api: &Api, given: Given, (job, session): Read) -> Result<Re
 /// A mask in OpenAI's convention, of the size of its picture, that marks something.
 async fn sound_mask(api: &Api, given: Input, size: Option<Size>) -> Result<Input, Error> {
     let wrong = |text: String| Error::invalid("mask", text);
-    if let (Some(mask), Some(image)) = (given.size(), size)
+    if let (Some(mask), Some(image)) = (given.size, size)
         && mask != image
     {
         return Err(wrong(format!("The mask has {mask} pixels and the image {image}; both should have the same.")));
@@ -148,7 +166,7 @@ async fn sound_mask(api: &Api, given: Input, size: Option<Size>) -> Result<Input
     let limits: Limits = finisher.limits;
     let work = move || Picture::verify(given.bytes, &limits).and_then(|picture| mask::clear_mask(&picture, &limits));
     match finisher.workers.run(work).await.and_then(|done| done) {
-        Ok(mask) => Ok(Input { mime: mask.facts.format.mime().to_owned(), bytes: mask.bytes }),
+        Ok(mask) => Ok(Input::from(mask)),
         Err(Flaw::Busy) => Err(Error::new(ErrorKind::Unavailable, "Too many pictures are waiting to be read.")),
         Err(flaw) => Err(wrong(format!("The mask cannot be used: {flaw}."))),
     }
@@ -163,6 +181,7 @@ async fn answer(
     visit: Visit,
     model: &str,
     read: Result<Read, Error>,
+    key: Option<Once>,
     claim: Claim,
 ) -> Result<Response, Error> {
     let Visit { mut asker, place, dry, .. } = visit;
@@ -181,10 +200,15 @@ async fn answer(
         Err(error) => return Err(gateway.ledger.reject(asker, model, &error).await),
     };
     if job.stream.is_some() {
-        return stream::answer(api, job, asker, held).await;
+        // What may be replayed has to be whole first: with a key, all events come at the end.
+        let task = api.clone();
+        let task = async move { once(&task, key, stream::answer(task.clone(), job, asker, held)).await };
+        return api.0.tasks.spawn(task.in_current_span()).await.map_err(Error::internal)?;
     }
     // A task of its own: when the caller hangs up, what was bought is still written down.
-    let task = api.0.tasks.spawn(serve(api.clone(), job, asker, held).in_current_span());
+    let task = api.clone();
+    let task = async move { once(&task, key, serve(task.clone(), job, asker, held)).await };
+    let task = api.0.tasks.spawn(task.in_current_span());
     task.await.map_err(Error::internal)?
 }
 
@@ -208,7 +232,8 @@ async fn serve(api: Api, job: Job, asker: Asker, held: Held) -> Result<Response,
     let body = ImagesBody::write(&id, created, &answer, gateway.sandbox);
     let headers = headers_of(&answer, gateway.sandbox);
     let length = body.len();
-    gateway.ledger.close(answer, length).await?;
+    // Something was bought: not the refusal of a request that came to nothing.
+    gateway.ledger.close(answer, length).await.map_err(Error::internal)?;
     let chunks = body.chunks.into_iter().map(Ok::<Bytes, Infallible>);
     let mut response = Body::from_stream(futures::stream::iter(chunks)).into_response();
     response.headers_mut().extend(headers);

@@ -111,7 +111,10 @@ async fn obtain(gateway: &Gateway, name: String, part: Part) -> Result<Input, Er
     // Base64 of hostile files can be slow to walk: off the runtime's threads.
     let picture = gateway.runner.finisher.workers.run(move || Picture::verify(bytes, &limits)).await;
     match picture.and_then(|verified| verified) {
-        Ok(picture) => Ok(Input { mime: picture.facts.format.mime().to_owned(), bytes: picture.bytes }),
+        Ok(picture) => {
+            let (facts, bytes) = (picture.facts, picture.bytes);
+            Ok(Input { mime: facts.format.mime().to_owned(), bytes, size: Some(facts.size) })
+        }
         Err(Flaw::Busy) => Err(Error::new(ErrorKind::Unavailable, "Too many pictures are waiting to be read.")),
         Err(flaw) => Err(Error::invalid(&name, format!("Invalid image file provided: {flaw}."))),
     }

@@ -20,7 +20,12 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-lumenfall-r
 pub(super) fn exposed() -> Vec<HeaderName> {
     let ours = ["request-id", "provider", "model", "attempts", "sandbox"];
     let ours = ours.into_iter().filter_map(|name| HeaderName::try_from(format!("x-lumenfall-{name}")).ok());
-    ours.chain([HeaderName::from_static("server-timing"), HeaderName::from_static("retry-after")]).collect()
+    ours.chain([
+        HeaderName::from_static("server-timing"),
+        HeaderName::from_static("retry-after"),
+        HeaderName::from_static("idempotent-replayed"),
+    ])
+    .collect()
 }
 
 /// A request's identity, made before anything else.
@@ -43,7 +48,8 @@ pub(super) async fn identify(mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(arrival.clone());
     let mut response = next.run(request).instrument(span.clone()).await;
     if let Ok(value) = HeaderValue::from_str(&arrival.id) {
-        response.headers_mut().insert(REQUEST_ID, value);
+        // A replayed answer keeps the id of the request that made it.
+        response.headers_mut().entry(REQUEST_ID).or_insert(value);
     }
     let status = response.status().as_u16();
     let duration_ms = u64::try_from(arrival.instant.elapsed().as_millis()).unwrap_or(u64::MAX);

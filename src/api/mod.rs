@@ -5,6 +5,7 @@ mod caller;
 mod error;
 mod form;
 mod health;
+mod idempotency;
 mod images;
 mod inputs;
 mod intake;
@@ -27,6 +28,7 @@ use serde::Deserialize;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
@@ -102,6 +104,11 @@ impl Api {
         let host = said("host").filter(plain).unwrap_or("localhost");
         let scheme = if said("x-forwarded-proto") == Some("https") { "https" } else { "http" };
         format!("{scheme}://{host}")
+    }
+
+    /// How long a request may take at most.
+    fn longest(&self) -> Duration {
+        Duration::from_secs(self.0.gateway.runner.settings.deadline_seconds)
     }
 
     /// Every path.

@@ -2,10 +2,12 @@
 
 pub mod clock;
 pub mod id;
+pub mod live;
 pub mod money;
 pub mod nearest;
 pub mod secret;
 
 pub use clock::Timestamp;
+pub use live::Live;
 pub use money::Usd;
 pub use secret::Secret;

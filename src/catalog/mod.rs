@@ -5,10 +5,11 @@ mod model;
 pub mod price;
 mod route;
 pub mod size_rule;
+mod starting;
 
 pub use load::{Problem, load};
 pub use model::{Lifecycle, Modality, Model};
-pub use price::{Charge, Component, Made, Price, Rounding};
+pub use price::{Charge, Component, Made, Price, Rounding, TokenEstimate};
 pub use route::{InputForm, InputShape, Inputs, LengthForm, Route, Upscale, Video};
 pub use size_rule::{SizeChoice, SizeRule};
 

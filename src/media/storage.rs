@@ -11,6 +11,11 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Where kept answers lie, apart from what has a link.
+const ANSWERS: &str = "answers";
+/// For how long; a little more than their keys are valid.
+const ANSWER_LIFETIME: Duration = Duration::from_hours(25);
+
 /// Where finished media live, and for how long.
 #[derive(Debug, Clone)]
 pub struct Storage {
@@ -77,6 +82,22 @@ impl Storage {
         }
     }
 
+    /// Keeps an answer for those who ask for it again with their idempotency key, and returns its name. It has no link.
+    pub async fn put_answer(&self, chunks: &[Bytes]) -> Result<String, StorageError> {
+        let name = format!("{ANSWERS}/{}", id::fresh(Timestamp::now()));
+        self.objects.put(&Path::from(name.as_str()), chunks.iter().cloned().collect()).await?;
+        Ok(name)
+    }
+
+    /// Reads an answer. `None` when it is gone.
+    pub async fn read_answer(&self, name: &str) -> Result<Option<Bytes>, StorageError> {
+        match self.objects.get(&Path::from(name)).await {
+            Ok(found) => Ok(Some(found.bytes().await?)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Deletes what is past its time; returns how many.
     pub async fn sweep(&self) -> Result<usize, StorageError> {
         let now = Timestamp::now();
@@ -84,8 +105,11 @@ impl Storage {
         let mut gone = 0;
         while let Some(meta) = listed.try_next().await? {
             let name = meta.location.as_ref();
-            let made = name.split_once('.').and_then(|(id, _)| id::made_at(id));
-            if made.is_some_and(|made| made.plus(self.lifetime) < now) {
+            let (made, lifetime) = match name.strip_prefix(ANSWERS) {
+                Some(id) => (id::made_at(id.trim_start_matches('/')), ANSWER_LIFETIME),
+                None => (name.split_once('.').and_then(|(id, _)| id::made_at(id)), self.lifetime),
+            };
+            if made.is_some_and(|made| made.plus(lifetime) < now) {
                 self.objects.delete(&meta.location).await?;
                 gone += 1;
             }
@@ -112,6 +136,21 @@ mod tests {
         assert!(storage.get(&old).await.unwrap().is_none(), "expired before it is swept");
         assert_eq!(storage.sweep().await.unwrap(), 1);
         assert!(storage.get(&name).await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn answers_are_kept_apart_from_media_and_for_a_day() {
+        let place = tempfile::tempdir().unwrap();
+        let storage = Storage::open(&format!("file://{}", place.path().display()), Duration::from_secs(1)).unwrap();
+        let name = storage.put_answer(&[Bytes::from_static(b"{\"a\":"), Bytes::from_static(b"1}")]).await.unwrap();
+        assert_eq!(storage.read_answer(&name).await.unwrap().unwrap().as_ref(), b"{\"a\":1}");
+        assert!(storage.get(&name).await.unwrap().is_none(), "no link leads there");
+        let aged = |hours: u64| format!("answers/{}", id::fresh(Timestamp::now().minus(Duration::from_hours(hours))));
+        for old in [aged(3), aged(26)] {
+            storage.objects.put(&Path::from(old.as_str()), PutPayload::from_static(b"old")).await.unwrap();
+        }
+        assert_eq!(storage.sweep().await.unwrap(), 1);
+        assert!(storage.read_answer("answers/none").await.unwrap().is_none());
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use super::inputs::prepare;
 use super::plan::{Candidate, Plan};
 use super::trail::{Attempt, AttemptError};
 use super::upstream::{Upstream, Upstreams, Wire};
-use crate::catalog::{Charge, Made};
+use crate::catalog::Charge;
 use crate::fault::{Accepted, Fault, FaultKind, Policy, Verdict};
 use crate::job::{Brief, Job, Output, Usage};
 use crate::media::Size;
@@ -179,7 +179,7 @@ impl Runner {
                 let finishing =
                     driven.outputs.into_iter().map(|output| self.finisher.finish(output, debts, frame.deadline));
                 let finished = join_all(finishing).await;
-                let charge = bill_outputs(candidate, &brief, &finished, driven.usage);
+                let charge = bill_outputs(candidate, frame.job, &finished, driven.usage);
                 (gather(finished, count), charge)
             }
             Err(fault) => {
@@ -273,7 +273,7 @@ fn gather(finished: Vec<Result<Finished, Fault>>, count: usize) -> Result<Vec<Fi
 /// What a call that ran costs, sound pictures or not, and what it may have cost.
 fn bill_outputs(
     candidate: &Candidate,
-    brief: &Brief,
+    job: &Job,
     finished: &[Result<Finished, Fault>],
     usage: Usage,
 ) -> (Charge, Option<crate::base::Usd>) {
@@ -282,16 +282,21 @@ fn bill_outputs(
     let silent = usage == Usage::default();
     if sizes.is_empty() && silent {
         // Nothing came and nothing was said of a bill: it may have been bought or not.
-        let expected = Made { sizes: vec![candidate.fit.expect], input: Some(&brief.input), usage };
-        let uncertain = candidate.route.price.estimate(&expected).amount;
-        return (Charge { amount: None, source: "", note: None, components: Vec::new() }, uncertain);
+        return (Charge::nothing(), candidate.estimate(job, 1).amount);
     }
-    (candidate.route.price.charge(&Made { sizes, input: Some(&brief.input), usage }), None)
+    (candidate.route.price.charge(&candidate.made(job, sizes, usage)), None)
 }
 
-/// What a failed call costs: nothing when it was not taken, the estimate when it was, and nobody knows in between.
+/// What a failed call costs: what the provider says; else nothing when it was not taken, the estimate when it was, and
+/// nobody knows in between.
 fn bill_fault(candidate: &Candidate, job: &Job, n: u32, fault: &Fault) -> (Charge, Option<crate::base::Usd>) {
-    let nothing = Charge { amount: None, source: "", note: None, components: Vec::new() };
+    if let Some(usage) = &fault.usage {
+        let charge = candidate.route.price.charge(&candidate.made(job, Vec::new(), Usage::clone(usage)));
+        if charge.amount.is_some() {
+            return (charge, None);
+        }
+    }
+    let nothing = Charge::nothing();
     match fault.accepted {
         Accepted::No => (nothing, None),
         Accepted::Maybe => {

@@ -82,7 +82,8 @@ pub(super) fn fit(job: &Job, route: &Route) -> Result<Fit, Misfit> {
     check_format(job, route)?;
     let mut adjustments = Vec::new();
     let mut input = route.defaults.clone();
-    put_inputs(&mut input, job, route);
+    // Only that they are there: prices ask for it, and encoding megabytes is for the call itself.
+    put_inputs(&mut input, job, route, |_| Value::Null);
     if !job.prompt.is_empty() {
         put(&mut input, route, "prompt", json!(job.prompt));
     }
@@ -127,9 +128,19 @@ impl Fit {
         self.enlarged.as_ref()?.surprise(made)
     }
 
+    /// The parameters that prices may depend on: those of the brief, but for the count and the bytes of pictures.
+    pub fn parameters(&self) -> &Map<String, Value> {
+        &self.input
+    }
+
     /// The brief for one call that makes `n` pictures.
     pub fn brief(&self, job: &Job, route: &Route, n: u32) -> Brief {
         let mut input = self.input.clone();
+        let form = route.inputs.as_ref().map(|inputs| inputs.form);
+        put_inputs(&mut input, job, route, |image| match form {
+            Some(InputForm::Base64) => json!(image.base64()),
+            _ => json!(image.data_uri()),
+        });
         if route.max_n > 1 {
             put(&mut input, route, "n", json!(n));
         }
@@ -178,13 +189,9 @@ fn check_format(job: &Job, route: &Route) -> Result<(), Misfit> {
     Ok(())
 }
 
-/// Writes input pictures where the catalog says; adapters place the others themselves.
-fn put_inputs(input: &mut Map<String, Value>, job: &Job, route: &Route) {
+/// Puts input pictures where the catalog says, as `write` writes them; adapters place the others themselves.
+fn put_inputs(input: &mut Map<String, Value>, job: &Job, route: &Route, write: impl Fn(&Input) -> Value) {
     let Some(inputs) = route.inputs.as_ref().filter(|inputs| inputs.form != InputForm::Parts) else { return };
-    let write = |image: &Input| match inputs.form {
-        InputForm::Base64 => json!(image.base64()),
-        _ => json!(image.data_uri()),
-    };
     let (given, last) = match &inputs.last {
         Some(field) if job.images.len() > inputs.max => (&job.images[..inputs.max], job.images.last().zip(Some(field))),
         _ => (&job.images[..], None),
@@ -192,7 +199,7 @@ fn put_inputs(input: &mut Map<String, Value>, job: &Job, route: &Route) {
     if let Some((image, field)) = last {
         input.insert(field.clone(), write(image));
     }
-    let mut images = given.iter().map(write);
+    let mut images = given.iter().map(&write);
     match inputs.shape {
         InputShape::List if job.images.is_empty() => {}
         InputShape::List => drop(input.insert(inputs.field.clone(), images.collect())),

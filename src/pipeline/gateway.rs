@@ -8,7 +8,7 @@ use super::fit::Adjustment;
 use super::ledger::{Asker, Ledger, OpenRecord};
 use super::plan::{self, Plan};
 use super::trail::Bill;
-use crate::base::Timestamp;
+use crate::base::{Live, Timestamp};
 use crate::catalog::Catalog;
 use crate::error::{Error, ErrorKind};
 use crate::fault::{Fault, FaultKind};
@@ -16,7 +16,6 @@ use crate::job::{Job, ResponseForm};
 use crate::media::storage::Storage;
 use crate::media::{Format, Size};
 use crate::outbound::Client;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -24,7 +23,7 @@ use tokio::time::Instant;
 #[derive(Clone)]
 pub struct Gateway {
     /// What exists.
-    pub catalog: Arc<Catalog>,
+    pub catalog: Live<Catalog>,
     /// Runs plans.
     pub runner: Runner,
     /// Keeps the books.
@@ -75,7 +74,7 @@ impl Gateway {
 
     fn plan(&self, job: &Job) -> Result<Plan, Error> {
         let today = Timestamp::now().rfc3339();
-        plan::plan(job, &self.catalog, |provider| self.runner.upstreams.has(provider), &today[..10])
+        plan::plan(job, &self.catalog.get(), |provider| self.runner.upstreams.has(provider), &today[..10])
     }
 
     async fn deliver(&self, job: &Job, outcome: &Outcome, origin: &str) -> Result<Vec<Delivery>, Error> {

@@ -49,7 +49,7 @@ fn accepted(image: &Input, inputs: &Inputs) -> bool {
     let large = inputs.max_bytes.is_some_and(|most| image.bytes.len() > most);
     inputs.formats.contains(&format)
         && !large
-        && !(bounded && image.size().is_none_or(|size| reduced(size, inputs) != size))
+        && !(bounded && image.size.is_none_or(|size| reduced(size, inputs) != size))
 }
 
 /// The largest size of that shape that a route takes.
@@ -74,7 +74,7 @@ type Recut = (Vec<Input>, Option<Input>, Vec<Adjustment>);
 
 fn recut(images: Vec<Input>, mask: Option<Input>, inputs: &Inputs, limits: &Limits) -> Result<Recut, Flaw> {
     let mut told = Vec::new();
-    let first = images.first().and_then(Input::size);
+    let first = images.first().and_then(|image| image.size);
     let images = images.into_iter().map(|image| {
         if accepted(&image, inputs) {
             return Ok(image);
@@ -87,11 +87,11 @@ fn recut(images: Vec<Input>, mask: Option<Input>, inputs: &Inputs, limits: &Limi
             used: described(&after.facts),
             reason: why(&before, inputs),
         });
-        Ok(input(after))
+        Ok(Input::from(after))
     });
     let images: Vec<Input> = images.collect::<Result<_, Flaw>>()?;
     // A mask goes with its picture.
-    let size = images.first().and_then(Input::size).filter(|size| Some(*size) != first);
+    let size = images.first().and_then(|image| image.size).filter(|size| Some(*size) != first);
     let mask = mask.map(|mask| fit_mask(&mask, size, inputs, limits)).transpose()?;
     Ok((images, mask, told))
 }
@@ -108,10 +108,6 @@ fn why(before: &Picture, inputs: &Inputs) -> String {
         Some(most) => format!("this route takes input images of up to {most} bytes"),
         None => "this route takes smaller input images".to_owned(),
     }
-}
-
-fn input(picture: Picture) -> Input {
-    Input { mime: picture.facts.format.mime().to_owned(), bytes: picture.bytes }
 }
 
 /// Another format if need be, lossless first, then smaller, until the route takes it.
@@ -148,7 +144,7 @@ fn fit_mask(mask: &Input, size: Option<Size>, inputs: &Inputs, limits: &Limits) 
     if inputs.white_mask {
         picture = mask::white_mask(&picture, limits)?;
     }
-    Ok(input(picture))
+    Ok(Input::from(picture))
 }
 
 #[cfg(test)]
@@ -162,7 +158,7 @@ mod tests {
 
     fn picture(width: u32, height: u32, format: Format) -> Input {
         let bytes = draw("p", Size::new(width, height), format).unwrap();
-        Input { mime: format.mime().to_owned(), bytes }
+        Input { mime: format.mime().to_owned(), bytes, size: Some(Size::new(width, height)) }
     }
 
     fn cut(image: &Input, rule: &str) -> (Input, Vec<Adjustment>) {
@@ -183,7 +179,7 @@ mod tests {
     #[test]
     fn another_format_is_converted_and_told() {
         let (image, told) = cut(&picture(64, 48, Format::Gif), "");
-        assert_eq!((image.format(), image.size()), (Some(Format::Png), Some(Size::new(64, 48))));
+        assert_eq!((image.format(), image.size), (Some(Format::Png), Some(Size::new(64, 48))));
         assert_eq!((told[0].requested.as_str(), told[0].used.as_str()), (Some("gif 64x48"), Some("png 64x48")));
         let (image, _) = cut(&picture(64, 48, Format::Webp), "formats = [\"jpeg\"]");
         assert_eq!(image.mime, "image/jpeg");
@@ -192,10 +188,10 @@ mod tests {
     #[test]
     fn what_is_too_large_is_made_smaller() {
         let (image, told) = cut(&picture(640, 480, Format::Png), "max_side = 320");
-        assert_eq!((image.size(), image.format()), (Some(Size::new(320, 240)), Some(Format::Png)));
+        assert_eq!((image.size, image.format()), (Some(Size::new(320, 240)), Some(Format::Png)));
         assert!(told[0].reason.contains("smaller"), "{told:?}");
         let (image, _) = cut(&picture(640, 480, Format::Png), "max_pixels = 10000");
-        assert!(image.size().unwrap().area() <= 10_000);
+        assert!(image.size.unwrap().area() <= 10_000);
         let large = picture(640, 480, Format::Png);
         let (image, _) = cut(&large, "max_bytes = 4000");
         assert!(
@@ -217,12 +213,12 @@ mod tests {
         image::imageops::resize(&pixels, 64, 64, image::imageops::FilterType::Nearest)
             .write_to(&mut file, image::ImageFormat::Png)
             .unwrap();
-        let mask = Input { mime: "image/png".into(), bytes: file.into_inner().into() };
+        let mask = Input { mime: "image/png".into(), bytes: file.into_inner().into(), size: Some(Size::new(64, 64)) };
         let image = picture(64, 64, Format::Png);
         let rule = inputs("max_side = 32\nwhite_mask = true\nmask = \"mask\"");
         let (images, mask, _) = recut(vec![image], Some(mask), &rule, &Limits::default()).unwrap();
         let mask = mask.unwrap();
-        assert_eq!((images[0].size(), mask.size()), (Some(Size::new(32, 32)), Some(Size::new(32, 32))));
+        assert_eq!((images[0].size, mask.size), (Some(Size::new(32, 32)), Some(Size::new(32, 32))));
         let grey = image::load_from_memory(&mask.bytes).unwrap().into_luma8();
         assert_eq!((grey.get_pixel(2, 16).0, grey.get_pixel(29, 16).0), ([255], [0]), "white is edited");
     }

@@ -3,7 +3,8 @@
 use super::fit::{Fit, fit};
 use crate::catalog::{Catalog, Charge, Lifecycle, Made, Model, Route};
 use crate::error::{Error, ErrorKind};
-use crate::job::Job;
+use crate::job::{Job, Usage};
+use crate::media::Size;
 use std::sync::Arc;
 
 /// One candidate: a route and the job cut to it.
@@ -34,11 +35,22 @@ impl Plan {
 }
 
 impl Candidate {
-    /// The bill foreseen for `n` pictures.
+    /// The bill foreseen for `n` pictures, in as many calls as the route needs.
     pub fn estimate(&self, job: &Job, n: u32) -> Charge {
-        let brief = self.fit.brief(job, &self.route, n);
-        let sizes = vec![self.fit.expect; n as usize];
-        self.route.price.estimate(&Made { sizes, input: Some(&brief.input), ..Made::default() })
+        let made = self.made(job, vec![self.fit.expect; n as usize], Usage::default());
+        self.route.price.estimate(&Made { calls: n.div_ceil(self.route.max_n.max(1)), ..made })
+    }
+
+    /// What one call made, as prices see it.
+    pub fn made(&self, job: &Job, sizes: Vec<Size>, usage: Usage) -> Made<'_> {
+        Made {
+            sizes,
+            seconds: Made::seconds(None, self.fit.seconds),
+            given: job.images.iter().filter_map(|image| image.size).collect(),
+            calls: 1,
+            input: Some(self.fit.parameters()),
+            usage,
+        }
     }
 }
 

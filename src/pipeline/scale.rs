@@ -36,7 +36,7 @@ pub(super) fn settle_scale(
     told: &mut Vec<Adjustment>,
     expect: &mut Size,
 ) -> Option<Enlarged> {
-    let from = job.images.first().filter(|_| job.mode == Mode::Upscale)?.size()?;
+    let from = job.images.first().filter(|_| job.mode == Mode::Upscale)?.size?;
     let wish = job.extra.get("scale_factor").cloned().unwrap_or(Value::Null);
     let rule = route.upscale.as_ref();
     let fixed = route.field("scale_factor").is_none();

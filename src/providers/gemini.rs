@@ -127,7 +127,8 @@ fn read_video(told: Interaction<'_>, asked: &Call, reply: &Reply, site: &Site) -
         _ if asked.memo.is_none() => Ok(Turn::Wait(poll.memo("completed without a video"))),
         _ => {
             let text = "Google finished the job without a video: its filters took it.";
-            Err(Fault::new(FaultKind::Moderated, text).accepted(Accepted::Maybe).code(Some("completed".to_owned())))
+            let fault = Fault::new(FaultKind::Moderated, text).accepted(Accepted::Maybe);
+            Err(fault.code(Some("completed".to_owned())).usage(Usage { tokens, ..Usage::default() }))
         }
     }
 }
@@ -252,7 +253,7 @@ mod tests {
             n: 1,
             format: None,
             input: google::object(Some(json!({"prompt": "a fox", "aspect_ratio": "16:9", "duration": 6, "seed": 7}))),
-            images: vec![Input { mime: "image/png".into(), bytes: Bytes::from_static(b"abc") }],
+            images: vec![Input { mime: "image/png".into(), bytes: Bytes::from_static(b"abc"), size: None }],
             mask: None,
         };
         let Turn::Next(call) = Gemini.open(&brief, &site()).unwrap() else { panic!("a submit") };

@@ -85,7 +85,8 @@ pub(super) fn read(reply: &Reply) -> Result<Turn, Fault> {
     let answer: Answer<'_> = reply.json()?;
     let usage = Usage { tokens: answer.usage_metadata.as_ref().map(Tokens::from), ..Usage::default() };
     if let Some(fault) = answer.refusal(reply.status) {
-        return Err(fault);
+        // Tokens are reported of free refusals too.
+        return Err(if fault.accepted == Accepted::No { fault } else { fault.usage(usage) });
     }
     let why = answer.candidates.iter().find_map(|candidate| candidate.finish_reason.clone());
     let parts = answer.candidates.into_iter().filter_map(|candidate| candidate.content).flat_map(|told| told.parts);

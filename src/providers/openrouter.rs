@@ -119,7 +119,8 @@ fn read_pictures(asked: &Call, reply: &Reply) -> Result<Turn, Fault> {
 
 fn read_job(asked: &Call, reply: &Reply, site: &Site) -> Result<Turn, Fault> {
     let job: Job = reply.json()?;
-    let cost = bill(job.usage.as_ref()).cost;
+    let usage = bill(job.usage.as_ref());
+    let cost = usage.cost;
     match job.status.as_str() {
         "pending" | "in_progress" => Ok(Turn::Wait(asked.clone())),
         "completed" => {
@@ -132,7 +133,7 @@ fn read_job(asked: &Call, reply: &Reply, site: &Site) -> Result<Turn, Fault> {
                 None => call,
             }))
         }
-        "failed" | "cancelled" | "expired" | "dead" => Err(ended(job.error, job.status, cost)),
+        "failed" | "cancelled" | "expired" | "dead" => Err(ended(job.error, job.status, usage)),
         other => {
             let status: String = other.chars().take(40).collect();
             let text = format!("the job is in the unknown status '{status}'");
@@ -142,16 +143,16 @@ fn read_job(asked: &Call, reply: &Reply, site: &Site) -> Result<Turn, Fault> {
 }
 
 /// A job that ended without a video. Its error is a bare text.
-fn ended(error: Option<String>, status: String, cost: Option<Decimal>) -> Fault {
+fn ended(error: Option<String>, status: String, usage: Usage) -> Fault {
     let text = error.unwrap_or_else(|| format!("the job ended as '{status}'"));
     let refused = ["moderation", "content policy", "safety"].iter().any(|word| text.to_lowercase().contains(word));
-    let accepted = match cost {
+    let accepted = match usage.cost {
         Some(cost) if cost.is_zero() => Accepted::No,
         Some(_) => Accepted::Yes,
         None => Accepted::Maybe,
     };
     let kind = if refused { FaultKind::Moderated } else { FaultKind::Empty };
-    Fault::new(kind, text).accepted(accepted).code(Some(status))
+    Fault::new(kind, text).accepted(accepted).code(Some(status)).usage(usage)
 }
 
 /// Credits are dollars. With a customer's own key they are OpenRouter's fee, and the maker's bill comes on top.

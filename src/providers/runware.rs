@@ -41,8 +41,11 @@ impl Adapter for Runware {
         }
         if is_video(brief.mode) {
             task.extend(fields(json!({"taskType": "videoInference", "deliveryMethod": "async"})));
+            place_frames(&mut task);
         } else {
-            task.extend(fields(json!({"taskType": "imageInference", "deliveryMethod": "sync"})));
+            // A model that draws vectors has a task of its own; its row says so.
+            task.entry("taskType").or_insert_with(|| json!("imageInference"));
+            task.insert("deliveryMethod".to_owned(), json!("sync"));
             task.entry("outputType").or_insert_with(|| json!("base64Data"));
         }
         task.extend(fields(json!({"taskUUID": brief.id, "model": brief.model, "includeCost": true})));
@@ -89,6 +92,17 @@ fn place(into: &mut Map<String, Value>, name: &str, value: Value) {
             more.into_iter().for_each(|(inner, value)| place(into, &format!("{name}.{inner}"), value));
         }
         (None, value) => drop(into.insert(name.to_owned(), value)),
+    }
+}
+
+/// Frames are objects: of two, the first picture opens the video and the second ends it. The older API, whose frames lie
+/// at the top, takes them as they are.
+fn place_frames(task: &mut Map<String, Value>) {
+    let Some(frames) = task.get_mut("inputs").and_then(|inputs| inputs.get_mut("frameImages")) else { return };
+    let Some(frames) = frames.as_array_mut().filter(|frames| frames.iter().all(Value::is_string)) else { return };
+    let both = frames.len() == 2;
+    for (frame, place) in frames.iter_mut().zip(["first", "last"]) {
+        *frame = if both { json!({"image": frame, "frame": place}) } else { json!({"image": frame}) };
     }
 }
 
@@ -294,7 +308,7 @@ mod tests {
         let Ok(Turn::Next(submit)) = Runware.open(&brief(Mode::ImageToVideo), &site()) else { panic!("no call") };
         let Payload::Json(tasks) = &submit.payload else { panic!("no JSON") };
         let task = &tasks[0];
-        assert_eq!(task["inputs"], json!({"frameImages": ["data:x"], "audio": "a"}));
+        assert_eq!(task["inputs"], json!({"frameImages": [{"image": "data:x"}], "audio": "a"}));
         let id = task["taskUUID"].as_str().unwrap();
         assert_eq!((id.len(), &id[14..15]), (36, "4"));
         let Ok(Turn::Wait(poll)) = read(&submit, &json!({"data": [{"taskType": "videoInference", "taskUUID": id}]}))
@@ -319,6 +333,25 @@ mod tests {
         assert_eq!((fault.kind, fault.accepted), (FaultKind::Unavailable, Accepted::No));
         let fault = read(&poll, &json!({"data": [{"status": "paused"}]})).unwrap_err();
         assert_eq!((fault.kind, fault.upstream_code.as_deref()), (FaultKind::Malformed, Some("paused")));
+    }
+
+    #[test]
+    fn two_frames_have_places() {
+        let mut brief = brief(Mode::ImageToVideo);
+        brief.input.insert("inputs.frameImages".to_owned(), json!(["data:x", "data:y"]));
+        let Ok(Turn::Next(submit)) = Runware.open(&brief, &site()) else { panic!("no call") };
+        let Payload::Json(tasks) = &submit.payload else { panic!("no JSON") };
+        let frames = json!([{"image": "data:x", "frame": "first"}, {"image": "data:y", "frame": "last"}]);
+        assert_eq!(tasks[0]["inputs"]["frameImages"], frames);
+    }
+
+    #[test]
+    fn a_row_may_name_its_task() {
+        let mut brief = brief(Mode::TextToImage);
+        brief.input.insert("taskType".to_owned(), json!("vectorize"));
+        let Ok(Turn::Next(submit)) = Runware.open(&brief, &site()) else { panic!("no call") };
+        let Payload::Json(tasks) = &submit.payload else { panic!("no JSON") };
+        assert_eq!((&tasks[0]["taskType"], &tasks[0]["deliveryMethod"]), (&json!("vectorize"), &json!("sync")));
     }
 
     #[test]

@@ -182,7 +182,7 @@ mod tests {
             n: 1,
             format: None,
             input: google::object(Some(json!({"prompt": "a fox", "durationSeconds": seconds, "sampleCount": 1}))),
-            images: vec![Input { mime: "image/png".into(), bytes: Bytes::from_static(b"abc") }],
+            images: vec![Input { mime: "image/png".into(), bytes: Bytes::from_static(b"abc"), size: None }],
             mask: None,
         };
         let Turn::Next(call) = Vertex.open(&brief, &site()).unwrap() else { panic!("a submit") };

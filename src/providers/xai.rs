@@ -109,7 +109,7 @@ fn read_pictures(reply: &Reply) -> Result<Turn, Fault> {
     let answer: Answer<'_> = reply.json()?;
     let usage = bill(answer.usage.as_ref());
     if answer.data.iter().all(Item::refused) {
-        return Err(refused(reply, usage.cost));
+        return Err(refused(reply, usage));
     }
     // A refused picture is not handed on, whatever stands in its place.
     let kept = answer.data.into_iter().filter(|item| !item.refused());
@@ -127,12 +127,16 @@ fn read_video(asked: &Call, reply: &Reply) -> Result<Turn, Fault> {
             {
                 Ok(Turn::Done(vec![Output { source: Source::Link(url), revised_prompt: None }], usage))
             }
-            _ => Err(refused(reply, usage.cost)),
+            _ => Err(refused(reply, usage)),
         },
         "failed" => {
             let error = job.error.unwrap_or_default();
             let text = error.message.unwrap_or_else(|| "the provider failed to make the video".to_owned());
-            Err(Fault::new(FaultKind::Empty, text).accepted(paid(usage.cost)).status(reply.status).code(error.code))
+            Err(Fault::new(FaultKind::Empty, text)
+                .accepted(paid(usage.cost))
+                .status(reply.status)
+                .code(error.code)
+                .usage(usage))
         }
         "expired" => {
             let text = "the provider no longer has the job";
@@ -146,9 +150,9 @@ fn read_video(asked: &Call, reply: &Reply) -> Result<Turn, Fault> {
     }
 }
 
-fn refused(reply: &Reply, cost: Option<Decimal>) -> Fault {
+fn refused(reply: &Reply, usage: Usage) -> Fault {
     let text = "The content was blocked by the provider's moderation.";
-    Fault::new(FaultKind::Moderated, text).accepted(paid(cost)).status(reply.status)
+    Fault::new(FaultKind::Moderated, text).accepted(paid(usage.cost)).status(reply.status).usage(usage)
 }
 
 /// What the reported cost says of who pays for nothing.
@@ -246,7 +250,7 @@ mod tests {
 
     fn video() -> Brief {
         let input = json!({"prompt": "a fox runs", "duration": 5}).as_object().unwrap().clone();
-        let images = vec![Input { mime: "image/png".into(), bytes: Bytes::from_static(b"x") }];
+        let images = vec![Input { mime: "image/png".into(), bytes: Bytes::from_static(b"x"), size: None }];
         let model = "grok-imagine-video".to_owned();
         Brief {
             id: "6f1c1f0e-8f1d-4b52-9c37-0d1d3c1f7a11".to_owned(),

@@ -1,11 +1,11 @@
 //! Runware's task API, after its documentation and the official SDKs as read in 2026-11 (`providers-2.md` 3.1 to 3.7).
 //!
-//! Simulated: bearer keys, arrays of tasks at one address, `imageInference` at once or later, `videoInference` later,
-//! `getResponse`, `ping`, results and errors side by side, exact sizes, all three ways to hand a picture over, costs on
-//! request, three kinds of refusal (an error of 400, an error inside a 200, a flagged picture when the check is asked
-//! for). Several tasks in one array that fail make an error of the first one's status only when nothing succeeded. Not
-//! simulated: the WebSocket, webhooks (ignored), uploads, streams, the tools, parameters that do not change the picture.
-//! A task that is polled for is in neither list at first, then `processing`.
+//! Simulated: bearer keys, arrays of tasks at one address, `imageInference` and `vectorize` at once or later,
+//! `videoInference` later, `getResponse`, `ping`, results and errors side by side, exact sizes, all three ways to hand a
+//! picture over, costs on request, three kinds of refusal (an error of 400, an error inside a 200, a flagged picture when
+//! the check is asked for). Several tasks in one array that fail make an error of the first one's status only when nothing
+//! succeeded. Not simulated: the WebSocket, webhooks (ignored), uploads, streams, the other tools, parameters that do not
+//! change the picture. A task that is polled for is in neither list at first, then `processing`.
 
 mod error;
 mod job;
@@ -118,7 +118,9 @@ async fn receive(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes)
         match task.get("taskType").and_then(Value::as_str) {
             Some("ping") => answer.data.push(json!({"taskType": "ping", "pong": true})),
             Some("getResponse") => tell(&desk, task, &base, &mut answer).await,
-            Some("imageInference" | "videoInference") => infer(&desk, task, broke, &base, &mut answer).await,
+            Some("imageInference" | "videoInference" | "vectorize") => {
+                infer(&desk, task, broke, &base, &mut answer).await
+            }
             Some(_) => answer.complain(&Complaint::invalid("taskType", "It is not supported."), task),
             None => answer.complain(&Complaint::missing("taskType"), task),
         }
@@ -141,8 +143,8 @@ fn admit(world: &World, task: &Map<String, Value>, broke: bool) -> Result<(Arc<R
     let model = task.get("model").and_then(Value::as_str).ok_or_else(|| Complaint::missing("model"))?;
     let routes = || world.catalog.routes_of(ID).filter(|route| route.upstream == model);
     // A model whose sizes depend on what it is given has a row for each case.
-    let edits = task.get("inputs").is_some_and(|inputs| inputs["referenceImages"].is_array());
-    let fits = |route: &&Arc<Route>| route.inputs.is_some() == edits;
+    let given = task.contains_key("inputs") || task.contains_key("frameImages") || task.contains_key("referenceImages");
+    let fits = |route: &&Arc<Route>| route.inputs.is_some() == given;
     let route = routes().find(fits).or_else(|| routes().next()).ok_or_else(|| Complaint::no_model(model))?;
     if broke {
         return Err(Complaint::no_money(hosted(route)));

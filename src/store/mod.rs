@@ -6,6 +6,7 @@
 mod connect;
 mod credential;
 mod error;
+pub mod idempotency;
 pub mod keys;
 pub mod page;
 pub mod record;
@@ -14,6 +15,7 @@ mod sql;
 pub mod writer;
 
 pub use error::StoreError;
+pub use idempotency::{Claim, Claimed, Kept, KeptBody};
 pub use keys::{Key, KeyStatus, ListedKeys, NewKey};
 pub use page::{Cursor, Page};
 pub use record::{Record, Status};

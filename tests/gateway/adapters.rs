@@ -143,7 +143,7 @@ fn inputs(list: &Value) -> Vec<Input> {
     let read = |text: &str| {
         let spec = text.strip_prefix("{uri:").and_then(|rest| rest.strip_suffix('}')).unwrap();
         let mime = format!("image/{}", spec.split(':').next().unwrap());
-        Input { mime, bytes: Bytes::from(picture(spec)) }
+        Input { mime, bytes: Bytes::from(picture(spec)), size: None }
     };
     specs.map(read).collect()
 }

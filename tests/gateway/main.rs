@@ -6,6 +6,7 @@ mod books;
 mod edits;
 mod errors;
 mod failover;
+mod idempotency;
 mod images;
 mod keys;
 mod kit;

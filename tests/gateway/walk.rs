@@ -77,7 +77,7 @@ async fn make_video(runner: &Runner, route: &Route, mode: Mode) -> Result<(), St
     let images = if mode == Mode::TextToVideo {
         Vec::new()
     } else {
-        vec![Input { mime: "image/png".to_owned(), bytes: Bytes::from(picture("png:512x512")) }]
+        vec![Input { mime: "image/png".to_owned(), bytes: Bytes::from(picture("png:512x512")), size: None }]
     };
     let mut input = route.defaults.clone();
     input.insert(route.field("prompt").unwrap_or("prompt").to_owned(), json!("a fox in the snow"));

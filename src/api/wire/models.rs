@@ -17,7 +17,7 @@ pub(in crate::api) fn show(model: &Model, catalog: &Catalog, usable: impl Fn(&st
     let mut modes: Vec<Mode> = live.iter().flat_map(|route| route.modes.iter().copied()).collect();
     modes.sort_unstable();
     modes.dedup();
-    let price = live.iter().filter_map(|route| route.price.starting()).min();
+    let price = live.iter().filter_map(|route| route.starting_price()).min();
     let created = model.released.as_deref().and_then(Timestamp::parse).map_or(0, Timestamp::seconds);
     let reads_images = modes.iter().any(|mode| !matches!(mode, Mode::TextToImage | Mode::TextToVideo));
     let input: &[&str] = if reads_images { &["text", "image"] } else { &["text"] };
@@ -60,7 +60,7 @@ fn show_route(route: &Route, configured: bool) -> Value {
         "modes": route.modes,
         "output_formats": route.formats,
         "max_n": route.max_n,
-        "starting_price": route.price.starting(),
+        "starting_price": route.starting_price(),
         "price_source": route.price.source,
         "price_date": route.price.date,
     })

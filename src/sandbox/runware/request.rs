@@ -3,7 +3,7 @@
 use super::error::Complaint;
 use crate::base::Usd;
 use crate::catalog::size_rule::Window;
-use crate::catalog::{Route, SizeRule};
+use crate::catalog::{Inputs, Route, SizeRule};
 use crate::media::{Format, Size};
 use crate::sandbox::bill;
 use crate::sandbox::steering::Fault;
@@ -16,7 +16,7 @@ const PARAMETERS: &str = "taskType taskUUID webhookURL includeCost routing model
     outputType outputFormat outputQuality deliveryMethod safety inputs positivePrompt negativePrompt width height \
     resolution seed steps scheduler CFGScale strength maskMargin acceleration acceleratorOptions outpaint lora \
     controlNet ipAdapters settings providerSettings ultralytics promptWeighting hiresFix pulid trueCFGScale \
-    advancedFeatures upscaleFactor duration fps";
+    advancedFeatures upscaleFactor duration fps frameImages referenceImages";
 
 /// How results are handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,8 @@ impl Order {
         let prompt = match task.get("positivePrompt") {
             Some(Value::String(text)) if text.chars().count() >= 2 => text.as_str(),
             Some(_) => return Err(Complaint::invalid("positivePrompt", "It must be a text of at least 2 characters.")),
+            // A tool has no prompt.
+            None if route.field("prompt").is_none() => "",
             None => return Err(Complaint::missing("positivePrompt")),
         };
         let count = whole(task, "numberResults", 1, if video { 4 } else { 20 })?.unwrap_or(1);
@@ -118,23 +120,66 @@ fn format(task: &Map<String, Value>, route: &Route, video: bool) -> Result<Forma
     };
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let said = choice(task, "outputFormat", &names)?;
-    Ok(said.and_then(Format::parse).unwrap_or(Format::Jpeg))
+    let usual = if route.formats == [Format::Svg] { Format::Svg } else { Format::Jpeg };
+    Ok(said.and_then(Format::parse).unwrap_or(usual))
 }
 
-/// Reference pictures are a list in `inputs`; this generation of schemas has none at the top.
+/// Where pictures and clips may lie: this generation of schemas has them in `inputs`, the one before at the top.
+const MEDIA: [&str; 9] = [
+    "inputs.referenceImages",
+    "inputs.references",
+    "inputs.seedImage",
+    "inputs.maskImage",
+    "inputs.image",
+    "inputs.video",
+    "inputs.frameImages",
+    "frameImages",
+    "referenceImages",
+];
+
+/// A model takes pictures in its own field only, and an editor wants one.
 fn check_inputs(task: &Map<String, Value>, route: &Route) -> Result<(), Complaint> {
-    let name = "inputs.referenceImages";
-    let given = task.get("inputs").map_or(&Value::Null, |inputs| &inputs["referenceImages"]);
-    let most = route.inputs.as_ref().map_or(0, |inputs| inputs.max);
-    let edits_only = route.modes.iter().all(|mode| mode.as_str() == "image-edit");
-    match given {
-        Value::Null if edits_only => Err(Complaint::missing(name)),
-        Value::Null => Ok(()),
-        _ if most == 0 => Err(Complaint::unknown_parameter(name)),
-        Value::Array(list) if (1..=most).contains(&list.len()) => {
-            let odd = || Complaint::invalid(name, "Each must be a UUID, a URL, a data URI or base64.");
-            if list.iter().all(is_media) { Ok(()) } else { Err(odd()) }
+    for name in MEDIA {
+        let given = match name.split_once('.') {
+            Some((outer, inner)) => task.get(outer).and_then(|held| held.get(inner)),
+            None => task.get(name),
+        };
+        let mine = route.inputs.as_ref().filter(|inputs| takes(inputs, name));
+        match (given, mine) {
+            (Some(given), Some(inputs)) => check_media(name, given, inputs)?,
+            (Some(_), None) => return Err(Complaint::unknown_parameter(name)),
+            (None, Some(inputs)) if wants(route) && is_main(inputs, name) => return Err(Complaint::missing(name)),
+            (None, _) => {}
         }
+    }
+    Ok(())
+}
+
+fn takes(inputs: &Inputs, name: &str) -> bool {
+    is_main(inputs, name) || inputs.mask.as_deref() == Some(name)
+}
+
+/// A clip is what a route works on, or its pictures are.
+fn is_main(inputs: &Inputs, name: &str) -> bool {
+    inputs.video.as_deref().unwrap_or(&inputs.field) == name
+}
+
+fn wants(route: &Route) -> bool {
+    route.modes.iter().all(|mode| !mode.as_str().starts_with("text-to-"))
+}
+
+/// One picture, or a list of them; frames may say where they belong.
+fn check_media(name: &str, given: &Value, inputs: &Inputs) -> Result<(), Complaint> {
+    let odd = || Complaint::invalid(name, "It must be a UUID, a URL, a data URI or base64.");
+    let most = inputs.max;
+    match given {
+        Value::Array(list) if (1..=most).contains(&list.len()) => {
+            let framed = name == "inputs.frameImages";
+            let media = |one: &Value| if framed { one.get("image").is_some_and(is_media) } else { is_media(one) };
+            if list.iter().all(media) { Ok(()) } else { Err(odd()) }
+        }
+        Value::String(_) if is_media(given) => Ok(()),
+        Value::String(_) => Err(odd()),
         _ => Err(Complaint::invalid(name, &format!("It must be a list of 1 to {most} images."))),
     }
 }
@@ -161,7 +206,10 @@ fn size(task: &Map<String, Value>, route: &Route) -> Result<Size, Complaint> {
     let side = |name: &str| whole(task, name, 1, 16_384);
     let (width, height) = match (side("width")?, side("height")?) {
         (Some(width), Some(height)) => (width, height),
-        (None, None) if !route.defaults.contains_key("width") => return Ok(usual),
+        (None, None) if !route.defaults.contains_key("width") => {
+            tier(task, &route.size)?;
+            return Ok(usual);
+        }
         (None, _) => return Err(Complaint::missing("width")),
         (_, None) => return Err(Complaint::missing("height")),
     };
@@ -175,6 +223,14 @@ fn size(task: &Map<String, Value>, route: &Route) -> Result<Size, Complaint> {
         }
         _ => Ok(size),
     }
+}
+
+/// A preset in place of pixels.
+fn tier(task: &Map<String, Value>, rule: &SizeRule) -> Result<(), Complaint> {
+    let SizeRule::Ratios { tiers, .. } = rule else { return Ok(()) };
+    let names: Vec<String> = tiers.iter().map(ToString::to_string).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    choice(task, "resolution", &names).map(drop)
 }
 
 fn breach(window: &Window, size: Size) -> Option<Complaint> {
