@@ -1,7 +1,7 @@
 //! Reads request bodies within bounds, and says in our envelope what is wrong with one.
 
 use super::Api;
-use super::intake::Claim;
+use super::intake::{Claim, discard};
 use crate::error::{Error, ErrorKind};
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, Request};
@@ -35,7 +35,10 @@ impl FromRequest<Api> for JsonObject {
             return Err(too_large());
         }
         let mut claim = Claim::default();
-        api.0.intake.claim(&mut claim, announced.unwrap_or(0) * HELD)?;
+        if let Err(full) = api.0.intake.claim(&mut claim, announced.unwrap_or(0) * HELD) {
+            discard(request.into_body(), limit).await;
+            return Err(full);
+        }
         let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         if !(essence.is_empty() || essence == "application/json" || essence.ends_with("+json")) {

@@ -1,6 +1,6 @@
 //! Reads `multipart/form-data` within bounds: text parts become JSON fields, files stay bytes.
 
-use super::intake::{Claim, Intake};
+use super::intake::{Claim, Intake, discard};
 use crate::error::{Error, ErrorKind};
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
@@ -52,7 +52,10 @@ pub(super) async fn read(
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
-    intake.claim(claim, announced.unwrap_or(0))?;
+    if let Err(full) = intake.claim(claim, announced.unwrap_or(0)) {
+        discard(body, limit).await;
+        return Err(full);
+    }
     let mut room = Room { intake, claim, announced, read: 0 };
     let constraints = Constraints::new().size_limit(SizeLimit::new().whole_stream(limit as u64));
     let mut multipart = Multipart::with_constraints(body.into_data_stream(), boundary, constraints);

@@ -207,7 +207,7 @@ async fn answer(
     }
     // A task of its own: when the caller hangs up, what was bought is still written down.
     let task = api.clone();
-    let task = async move { once(&task, key, serve(task.clone(), job, asker, held)).await };
+    let task = async move { Box::pin(once(&task, key, serve(task.clone(), job, asker, held))).await };
     let task = api.0.tasks.spawn(task.in_current_span());
     task.await.map_err(Error::internal)?
 }

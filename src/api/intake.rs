@@ -2,9 +2,15 @@
 //! memory this process has.
 
 use crate::error::{Error, ErrorKind};
+use axum::body::Body;
+use futures::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+/// How long a refused body may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bytes that one permit stands for.
 const UNIT: usize = 4096;
@@ -46,6 +52,21 @@ impl Intake {
             }
         }
     }
+}
+
+/// Reads a body to its end and keeps nothing: a client that is still sending would not hear the answer.
+pub(super) async fn discard(body: Body, limit: usize) {
+    let (mut chunks, mut left) = (body.into_data_stream(), limit);
+    let read = async {
+        while let Some(Ok(chunk)) = chunks.next().await {
+            left = left.saturating_sub(chunk.len());
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Whoever sends slowly is cut off.
+    let _ = timeout(PATIENCE, read).await;
 }
 
 #[cfg(test)]

@@ -97,6 +97,7 @@ impl Watched {
         self.over = true;
     }
 
+    /// The next piece of the body; none after the last.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(chunk) = self.ready.pop_front() {
@@ -115,5 +116,41 @@ impl Watched {
                 () = sleep(QUIET) => return Some(Bytes::from_static(b": keep-alive\n\n")),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use tokio::time::Instant;
+
+    fn watched(lasts: u64, outcome: Result<Vec<Bytes>, Error>) -> (Watched, mpsc::Sender<Partial>) {
+        let (sender, partials) = mpsc::channel(WAITING);
+        let work = tokio::spawn(async move {
+            sleep(Duration::from_secs(lasts)).await;
+            outcome
+        });
+        (Watched { job: events::Frame::default(), work, partials, ready: VecDeque::new(), over: false }, sender)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_broken_every_fifteen_seconds() {
+        let (mut watched, _sender) = watched(40, Ok(vec![Bytes::from_static(b"last")]));
+        let start = Instant::now();
+        let mut seen = Vec::new();
+        while let Some(chunk) = watched.next().await {
+            seen.push((start.elapsed().as_secs(), chunk));
+        }
+        let quiet = Bytes::from_static(b": keep-alive\n\n");
+        assert_eq!(seen, [(15, quiet.clone()), (30, quiet), (40, Bytes::from_static(b"last"))]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_is_the_last_event() {
+        let (mut watched, _sender) = watched(1, Err(Error::new(ErrorKind::Exhausted, "nobody could")));
+        let text = watched.next().await.unwrap();
+        assert!(text.starts_with(b"event: error\ndata: {\"error\":{\"message\":\"nobody could\""), "{text:?}");
+        assert_eq!(watched.next().await, None);
     }
 }

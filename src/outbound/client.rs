@@ -11,6 +11,7 @@ use crate::base::{Secret, Timestamp};
 use crate::fault::{Accepted, Fault, FaultKind};
 use bytes::{Bytes, BytesMut};
 use reqwest::{Method, Response, Url, header};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -264,12 +265,21 @@ const fn maybe(leg: Leg) -> Accepted {
     }
 }
 
+/// A body in slices of its buffer: one of megabytes in a single piece would be copied whole on its way into TLS.
+fn in_pieces(mut bytes: Bytes) -> reqwest::Body {
+    let pieces = std::iter::from_fn(move || {
+        let piece = bytes.split_to(bytes.len().min(64 * 1024));
+        (!piece.is_empty()).then_some(Ok::<Bytes, Infallible>(piece))
+    });
+    reqwest::Body::wrap_stream(futures::stream::iter(pieces))
+}
+
 fn form(parts: &[Part]) -> Result<reqwest::multipart::Form, Fault> {
     parts.iter().try_fold(reqwest::multipart::Form::new(), |form, part| match &part.content {
         Content::Text(text) => Ok(form.text(part.name.clone(), text.clone())),
         Content::File { name, mime, bytes } => {
             let length = bytes.len() as u64;
-            let file = reqwest::multipart::Part::stream_with_length(bytes.clone(), length)
+            let file = reqwest::multipart::Part::stream_with_length(in_pieces(bytes.clone()), length)
                 .file_name(name.clone())
                 .mime_str(mime)
                 .map_err(|_| Fault::new(FaultKind::BadRequest, format!("'{mime}' is not a media type")))?;

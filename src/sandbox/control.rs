@@ -48,8 +48,15 @@ async fn clear(State(world): State<Arc<World>>, Query(what): Query<Clearing>) ->
     Json(json!({"cleared": world.rules.clear()})).into_response()
 }
 
-async fn received(State(world): State<Arc<World>>) -> Response {
-    Json(json!({"received": world.received.list()})).into_response()
+#[derive(Deserialize)]
+struct Sought {
+    provider: Option<String>,
+    text: Option<String>,
+}
+
+async fn received(State(world): State<Arc<World>>, Query(sought): Query<Sought>) -> Response {
+    let found = world.received.find(sought.provider.as_deref(), sought.text.as_deref());
+    Json(json!({"received": found})).into_response()
 }
 
 async fn calls(State(world): State<Arc<World>>) -> Response {

@@ -1,5 +1,5 @@
 //! What a provider's simulator was sent, whichever dialect it speaks: every picture and every text of a body, so that a
-//! test can tell that nothing of a caller's was lost on the way. `GET /_control/received` shows it.
+//! test can tell that nothing of a caller's was lost on the way. `GET /_control/received?provider=…&text=…` shows it.
 
 use super::form::Form;
 use super::world::World;
@@ -48,8 +48,15 @@ struct Seen {
 pub(super) struct Received(Mutex<VecDeque<Receipt>>);
 
 impl Received {
-    pub(super) fn list(&self) -> Vec<Receipt> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    /// The calls of that provider, and those in which that text stands.
+    pub(super) fn find(&self, provider: Option<&str>, text: Option<&str>) -> Vec<Receipt> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let has = |one: &Receipt, text: &str| one.texts.iter().any(|said| said.contains(text));
+        let found = all
+            .iter()
+            .filter(|one| provider.is_none_or(|provider| one.provider == provider))
+            .filter(|one| text.is_none_or(|text| has(one, text)));
+        found.cloned().collect()
     }
 
     fn note(&self, receipt: Receipt) {

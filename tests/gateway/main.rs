@@ -15,4 +15,7 @@ mod models;
 #[path = "../kit/postgres.rs"]
 mod postgres;
 mod program;
+mod shapes;
+mod streams;
+mod uploads;
 mod walk;

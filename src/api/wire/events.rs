@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 /// What all events of a request have in common.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(in crate::api) struct Frame {
     /// `image_generation` or `image_edit`.
     family: &'static str,
