@@ -4,18 +4,19 @@ mod reload;
 
 use crate::api::Api;
 use crate::base::{Live, Secret, Timestamp};
-use crate::catalog::{self, Catalog};
+use crate::catalog::{self, Catalog, Overlay};
 use crate::config::{Config, Problems, Provider};
 use crate::media::storage::{Storage, StorageError};
 use crate::media::{Limits, Workers};
 use crate::outbound::{AuthScheme, Client, Destination, Guard};
-use crate::pipeline::{Finisher, Gateway, Ledger, Runner, Upstream, Upstreams};
+use crate::pipeline::{Courier, Finisher, Gateway, Jobs, Ledger, Runner, Upstream, Upstreams, Worker};
 use crate::providers::{ADAPTERS, Adapter, Reach, Site};
 use crate::sandbox::Sandbox;
 use crate::store::{NewKey, Store, StoreError};
 use reload::Reloadable;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -25,6 +26,8 @@ use tokio::time::timeout;
 
 /// Models that no single provider's file owns.
 const MODELS: &str = include_str!("../config/catalog/models.toml");
+/// How often the request log is looked after.
+const TEND: Duration = Duration::from_mins(1);
 /// How often expired media are deleted.
 const SWEEP: Duration = Duration::from_mins(5);
 
@@ -61,29 +64,48 @@ pub struct Running {
     drain: Duration,
     stop: watch::Sender<bool>,
     server: JoinHandle<io::Result<()>>,
+    /// Those that have something to give back when they stop.
+    working: Vec<JoinHandle<()>>,
     aside: Vec<JoinHandle<()>>,
 }
 
 /// The catalog embedded in the program.
 pub fn embedded_catalog() -> Result<Catalog, Problems> {
-    let providers = ADAPTERS.iter().map(|adapter| (adapter.card().id, adapter.card().catalog));
-    catalog::load(std::iter::once(("models", MODELS)).chain(providers))
-        .map_err(|problems| Problems(problems.iter().map(ToString::to_string).collect()))
+    read_catalog(&[], &[])
 }
 
-/// The catalog with the operator's own deployments.
+fn read_catalog(overlays: &[Overlay], deployments: &[&str]) -> Result<Catalog, Problems> {
+    let providers = ADAPTERS.iter().map(|adapter| (adapter.card().id, adapter.card().catalog));
+    catalog::load_over(std::iter::once(("models", MODELS)).chain(providers), overlays, deployments).map_err(told)
+}
+
+fn told(problems: Vec<catalog::Problem>) -> Problems {
+    Problems(problems.into_iter().map(|problem| problem.to_string()).collect())
+}
+
+/// The catalog with the operator's own files and deployments.
 pub fn catalog_for(config: &Config) -> Result<Catalog, Problems> {
-    let mut catalog = embedded_catalog()?;
+    let deployments: Vec<&str> = config.deployments().iter().map(|(name, ..)| *name).collect();
+    let directory = own_files(config);
+    let overlays = directory.map_or(Ok(Vec::new()), |path| Overlay::read_all(&path)).map_err(told)?;
+    let mut catalog = read_catalog(&overlays, &deployments)?;
     for (name, adapter, deployment) in config.deployments() {
         catalog.add_deployment(name, adapter.card().id, &deployment.models());
     }
     Ok(catalog)
 }
 
+/// The directory of the operator's own catalog files.
+fn own_files(config: &Config) -> Option<PathBuf> {
+    let directory = &config.catalog.directory;
+    (!directory.is_empty()).then(|| directory.into())
+}
+
 fn reloadable_catalog(config: &Config, catalog: &Live<Catalog>) -> Reloadable {
+    let places = own_files(config).into_iter().collect();
     let (config, catalog) = (config.clone(), catalog.clone());
     let reload = Box::new(move || catalog_for(&config).map(|read| catalog.set(read)));
-    Reloadable { what: "the catalog", places: Vec::new(), reload }
+    Reloadable { what: "the catalog", places, reload }
 }
 
 /// Starts everything and returns once it serves.
@@ -109,6 +131,13 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     let client = Client::new(config.outbound.clone(), guard).map_err(|error| StartError::Client(error.to_string()))?;
     let callers = Client::new(config.outbound.clone(), Guard::default())
         .map_err(|error| StartError::Client(error.to_string()))?;
+    let (jobs, arrivals) = Jobs::new(store.clone(), config.jobs.clone(), config.webhooks.allow_private);
+    let courier = Courier {
+        jobs: jobs.clone(),
+        client: Client::new(config.outbound.clone(), Guard::new(config.webhooks.allow_private, None))
+            .map_err(|error| StartError::Client(error.to_string()))?,
+        settings: config.webhooks.clone(),
+    };
     let reloadables = vec![reloadable_catalog(config, &catalog)];
     let gateway = Arc::new(Gateway {
         catalog,
@@ -120,20 +149,31 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         ledger: Ledger::new(store.clone(), sandbox.is_some()),
         storage: storage.clone(),
         callers,
+        jobs,
         sandbox: sandbox.is_some(),
     });
     aside.push(tokio::spawn(sweep(storage, store.clone(), stopped.clone())));
+    aside.push(tokio::spawn(tend(store.clone(), config.clone(), stopped.clone())));
     aside.push(tokio::spawn(reload::watch(reloadables, stopped.clone())));
     // Last of what can fail: a first key is shown once, so it is made only by a start that succeeds.
     let first_key = prepare_keys(&store, &config.auth.bootstrap_key).await?;
+    let working = vec![
+        tokio::spawn(Worker::run(Arc::clone(&gateway), arrivals, stopped.clone())),
+        tokio::spawn(courier.run(stopped.clone())),
+    ];
     let api = Api::new(gateway, store.clone(), &config.server);
     let server = axum::serve(listener, api.router()).with_graceful_shutdown(until(stopped));
     let server = tokio::spawn(server.into_future());
     let drain = Duration::from_secs(config.server.drain_seconds);
-    Ok(Running { address, sandbox, first_key, api, store, drain, stop, server, aside })
+    Ok(Running { address, sandbox, first_key, api, store, drain, stop, server, working, aside })
 }
 
 impl Running {
+    /// The open database.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Stops: readiness goes false, running requests finish within the drain time, the log is flushed.
     pub async fn stop(self) {
         self.api.stop();
@@ -145,6 +185,10 @@ impl Running {
         };
         if timeout(self.drain, served).await.is_err() {
             tracing::warn!("stopped with requests still running; their rows will be settled at the next start");
+        }
+        for task in self.working {
+            // They bound their own goodbyes.
+            let _ = task.await;
         }
         for task in self.aside {
             task.abort();
@@ -219,8 +263,7 @@ async fn prepare_keys(store: &Store, bootstrap: &Secret) -> Result<Option<Secret
         account_id: "default".to_owned(),
         name: Some(name.to_owned()),
         admin: true,
-        allowed_models: Vec::new(),
-        expires_at: None,
+        ..NewKey::default()
     };
     if !bootstrap.is_empty() {
         store.ensure_key(bootstrap, admin("bootstrap")).await?;
@@ -274,6 +317,25 @@ async fn sweep(storage: Storage, store: Store, mut stopped: watch::Receiver<bool
         }
         if let Err(error) = store.sweep_idempotency(Timestamp::now()).await {
             tracing::warn!(%error, "expired idempotency keys could not be deleted");
+        }
+    }
+}
+
+/// What the log needs now and then: partitions ahead of time, old months and payloads forgotten, rows settled that another
+/// replica left behind.
+async fn tend(store: Store, config: Config, mut stopped: watch::Receiver<bool>) {
+    while timeout(TEND, stopped.changed()).await.is_err() {
+        let now = Timestamp::now();
+        let shared = config.database.url.starts_with("postgres");
+        let done = async {
+            if shared {
+                settle_interrupted(&store, &config).await?;
+            }
+            store.maintain_log(now, config.database.retention_months).await?;
+            store.sweep_payloads(now).await.map(drop)
+        };
+        if let Err(error) = done.await {
+            tracing::warn!(%error, "the upkeep of the request log has to wait");
         }
     }
 }

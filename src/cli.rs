@@ -144,7 +144,7 @@ async fn dispatch(arguments: Arguments, environment: &BTreeMap<String, String>) 
             say(page.map_err(|error| Failure::Said(error.to_string()))?.trim_end())
         }
         Command::Migrate => {
-            let store = Store::open(&load()?.database).await?;
+            let store = Store::open(&load()?.database.without_journal()).await?;
             store.close().await;
             say("The database is up to date.")
         }
@@ -224,7 +224,7 @@ async fn serve_sandbox(listen: SocketAddr) -> Result<(), Failure> {
 }
 
 async fn manage_keys(command: KeyCommand, config: &Config) -> Result<(), Failure> {
-    let store = Store::open(&config.database).await?;
+    let store = Store::open(&config.database.without_journal()).await?;
     let done = run_key_command(command, &store).await;
     store.close().await;
     done
@@ -234,7 +234,7 @@ async fn run_key_command(command: KeyCommand, store: &Store) -> Result<(), Failu
     let unknown = |id: &str| Failure::Said(format!("there is no active key '{id}'"));
     match command {
         KeyCommand::Create { name, account, admin, allowed_models } => {
-            let new = NewKey { account_id: account, name, admin, allowed_models, expires_at: None };
+            let new = NewKey { account_id: account, name, admin, allowed_models, ..NewKey::default() };
             let (key, secret) = store.create_key(new).await?;
             say_secret(&key, &secret)
         }

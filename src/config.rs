@@ -39,10 +39,16 @@ pub struct Config {
     pub media: Media,
     /// Keys.
     pub auth: Auth,
+    /// The operator's own models, routes and prices.
+    pub catalog: Catalog,
     /// Simulators.
     pub sandbox: Sandbox,
     /// How requests are routed.
     pub routing: pipeline::Settings,
+    /// Jobs that outlive their request.
+    pub jobs: pipeline::JobSettings,
+    /// How their ends are told.
+    pub webhooks: pipeline::WebhookSettings,
     /// How we reach providers.
     pub outbound: outbound::Settings,
     /// Our own log.
@@ -78,6 +84,13 @@ impl Media {
 pub struct Auth {
     /// An admin key that exists from the start; empty for none.
     pub bootstrap_key: Secret,
+}
+
+/// `[catalog]`
+#[derive(Debug, Clone, Deserialize)]
+pub struct Catalog {
+    /// Where the operator's own files are; empty when there are none.
+    pub directory: String,
 }
 
 /// `[sandbox]`
@@ -204,10 +217,17 @@ impl Config {
         let held = self.server.max_held_bytes >= self.server.max_body_bytes.saturating_mul(2);
         require(held, "server.max_held_bytes should be at least twice server.max_body_bytes");
         require(self.server.max_body_bytes >= 1024, "server.max_body_bytes should be at least 1024");
+        let days = [0, 7, 30].contains(&self.server.payload_days);
+        require(days, "server.payload_days should be 0, 7 or 30");
         require(self.media.max_pixels > 0, "media.max_pixels should be at least 1");
         require(self.media.lifetime_minutes > 0, "media.lifetime_minutes should be at least 1");
         require(self.media.queue > 0, "media.queue should be at least 1");
         require(self.routing.deadline_seconds > 0, "routing.deadline_seconds should be at least 1");
+        require(self.jobs.deadline_seconds > 0, "jobs.deadline_seconds should be at least 1");
+        require(self.jobs.lease_seconds >= 5, "jobs.lease_seconds should be at least 5");
+        require(self.jobs.max_concurrent > 0, "jobs.max_concurrent should be at least 1");
+        require(self.jobs.keep_days > 0, "jobs.keep_days should be at least 1");
+        require(self.webhooks.timeout_seconds > 0, "webhooks.timeout_seconds should be at least 1");
         require(self.database.max_connections > 0, "database.max_connections should be at least 1");
         let public = &self.server.public_url;
         let absolute = public.is_empty() || public.starts_with("https://") || public.starts_with("http://");

@@ -26,6 +26,11 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// Whether it makes videos.
+    pub const fn is_video(self) -> bool {
+        matches!(self, Self::TextToVideo | Self::ImageToVideo | Self::VideoToVideo)
+    }
+
     /// As the public API spells it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -36,6 +41,16 @@ impl Mode {
             Self::ImageToVideo => "image-to-video",
             Self::VideoToVideo => "video-to-video",
         }
+    }
+
+    /// Whether videos come of it; pictures do otherwise.
+    pub const fn makes_video(self) -> bool {
+        matches!(self, Self::TextToVideo | Self::ImageToVideo | Self::VideoToVideo)
+    }
+
+    /// Whether it starts from a picture or a video.
+    pub const fn reads_media(self) -> bool {
+        !matches!(self, Self::TextToImage | Self::TextToVideo)
     }
 }
 
@@ -57,7 +72,7 @@ pub enum ResponseForm {
 }
 
 /// A legal request for pictures or a video: every value is in range. Only on the way here is a 400 born.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// The model as the caller wrote it: a name, an alias, or `provider/model`.
     pub model: String,
@@ -70,6 +85,7 @@ pub struct Job {
     /// Shape and scale.
     pub size: SizeAsk,
     /// How to come to precisely the pixels of `size`; the nearest that the route makes will do when unsaid.
+    #[serde(default)]
     pub resize: Option<Shaping>,
     /// Link or base64.
     pub form: ResponseForm,
@@ -80,16 +96,20 @@ pub struct Job {
     /// The caller's end user, for the log.
     pub user: Option<String>,
     /// Whether to answer as events, with at most so many unfinished pictures before each finished one.
+    #[serde(default)]
     pub stream: Option<u32>,
     /// Whether the prompt is ours: variations are asked for as edits.
+    #[serde(default)]
     pub variation: bool,
     /// How long a video should be, in seconds; the route's own length when unsaid.
     pub seconds: Option<u32>,
     /// Whether a video should have sound; the route's own habit when unsaid.
     pub audio: Option<bool>,
-    /// Pictures (or, for video-to-video, the video) to work from.
+    /// Pictures (or, for video-to-video, the video) to work from. A stored job keeps them as files.
+    #[serde(skip)]
     pub images: Vec<Input>,
     /// Where to edit: transparent pixels are to be changed (OpenAI's convention).
+    #[serde(skip)]
     pub mask: Option<Input>,
     /// Everything else, passed through: `quality`, `seed`, `style`, and what only one provider knows.
     pub extra: Map<String, Value>,
@@ -183,7 +203,7 @@ pub enum Source {
 }
 
 /// What a provider said about the bill of one call. Every field may be missing.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     /// Money, in USD, as the provider reports it.
     pub cost: Option<Decimal>,

@@ -30,10 +30,13 @@ pub(super) enum Part {
     Text(String),
 }
 
-/// Whether a part of that name holds a picture: `image`, `image[]`, `image[0]`, `images[]`, `mask`, …
+/// Whether a part of that name holds a picture or a video: `image`, `image[]`, `image[0]`, `images[]`, `mask`, …
 fn holds_picture(name: &str) -> bool {
     let stem = name.split('[').next().unwrap_or_default();
-    matches!(stem, "image" | "images" | "mask" | "image_url" | "image_base64")
+    matches!(
+        stem,
+        "image" | "images" | "mask" | "image_url" | "image_base64" | "input_reference" | "video" | "video_url"
+    )
 }
 
 /// Reads the form of `body`, at most `limit` bytes of it, each file into one piece of memory. Room for all of it is

@@ -8,12 +8,15 @@ use super::idempotency::{Fingerprint, Once, once};
 use super::inputs::Given;
 use super::intake::Claim;
 use super::layers::{Arrival, Place};
+use super::payloads::{self, Keeper};
 use super::stream;
+use super::videos;
 use super::wire::images::{ImagesBody, estimate, read_edit, read_generation, read_variation};
+use super::wire::videos::take_background;
 use crate::error::{Error, ErrorKind};
 use crate::job::{Input, Job};
 use crate::media::{Flaw, Limits, Picture, Size, SizeAsk, mask};
-use crate::pipeline::{Answer, Asker};
+use crate::pipeline::{Answer, Asker, Terms};
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, OriginalUri, Query, Request, State};
 use axum::http::request::Parts;
@@ -27,13 +30,13 @@ use tracing::Instrument;
 
 /// What the query may say.
 #[derive(Debug, Default, Deserialize)]
-struct Options {
+pub(super) struct Options {
     #[serde(default, rename = "dryRun")]
     dry_run: Option<String>,
 }
 
 impl Options {
-    fn dry(&self) -> bool {
+    pub(super) fn dry(&self) -> bool {
         matches!(self.dry_run.as_deref(), Some("true" | "1"))
     }
 }
@@ -72,12 +75,17 @@ impl Visit {
 }
 
 /// Makes pictures, or with `?dryRun=true` tells what they would cost.
-pub(super) async fn generate(State(api): State<Api>, mut visit: Visit, body: JsonObject) -> Result<Response, Error> {
+pub(super) async fn generate(
+    State(api): State<Api>,
+    mut visit: Visit,
+    mut body: JsonObject,
+) -> Result<Response, Error> {
     visit.asker.request_bytes = body.bytes;
     let key = visit.key(&api, |print| print.object(&body.fields))?;
     let model = model_said(&body.fields);
+    let later = take_background(&mut body.fields, &visit.headers);
     let read = read_generation(body.fields).and_then(|read| permit(&api, &visit.caller, read));
-    answer(api, visit, &model, read, key, body.claim).await
+    answer(api, visit, &model, read, later, key, body.claim).await
 }
 
 /// Changes pictures: a form or a JSON object, with every input picture verified before anything is bought.
@@ -98,7 +106,7 @@ async fn rework(
     read: fn(Map<String, Value>) -> Result<Read, Error>,
 ) -> Result<Response, Error> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let (fields, given, key, claim) = if kind.trim_start().starts_with("multipart/form-data") {
+    let (mut fields, given, key, claim) = if kind.trim_start().starts_with("multipart/form-data") {
         let mut claim = Claim::default();
         let (head, body) = request.into_parts();
         let form = form::read(body, &head.headers, api.0.max_body_bytes, &api.0.intake, &mut claim).await?;
@@ -116,12 +124,13 @@ async fn rework(
         (body.fields, given, key, body.claim)
     };
     let model = model_said(&fields);
+    let later = take_background(&mut fields, &visit.headers);
     // A key that may not use the model makes us fetch nothing.
     let read = match read(fields).and_then(|read| permit(&api, &visit.caller, read)) {
         Ok(read) => with_inputs(&api, given, read).await,
         Err(error) => Err(error),
     };
-    answer(api, visit, &model, read, key, claim).await
+    answer(api, visit, &model, read, later, key, claim).await
 }
 
 /// What a request holds until its task is over: a place among the running ones, and the room of its body.
@@ -136,7 +145,7 @@ pub(super) struct Held {
 type Read = (Job, Option<String>);
 
 /// Refuses a job whose model the key may not use.
-fn permit(api: &Api, caller: &Caller, (job, session): Read) -> Result<Read, Error> {
+pub(super) fn permit(api: &Api, caller: &Caller, (job, session): Read) -> Result<Read, Error> {
     let catalog = api.0.gateway.catalog.get();
     let canonical = catalog.find(&job.model).ok().map(|named| named.model.id.clone());
     caller.require_model(&job.model, canonical.as_deref()).map(|()| (job, session))
@@ -172,7 +181,7 @@ async fn sound_mask(api: &Api, given: Input, size: Option<Size>) -> Result<Input
     }
 }
 
-fn model_said(fields: &Map<String, Value>) -> String {
+pub(super) fn model_said(fields: &Map<String, Value>) -> String {
     fields.get("model").and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
@@ -181,6 +190,7 @@ async fn answer(
     visit: Visit,
     model: &str,
     read: Result<Read, Error>,
+    later: Result<Option<Terms>, Error>,
     key: Option<Once>,
     claim: Claim,
 ) -> Result<Response, Error> {
@@ -191,11 +201,17 @@ async fn answer(
         let (job, _) = read?;
         return Ok(axum::Json(estimate(&gateway.estimate(&job)?)).into_response());
     }
-    let job = match read.and_then(|read| resizable(&api, read)) {
-        Ok((job, session)) => {
+    let read = read.and_then(|read| resizable(&api, read));
+    let read = later.and_then(|later| read.map(|read| (read, later)));
+    let (job, later) = match read {
+        Ok(((job, _), Some(_))) if job.stream.is_some() => {
+            let error = Error::invalid("stream", "A job in the background is not streamed; leave one of them out.");
+            return Err(gateway.ledger.reject(asker, model, &error).await);
+        }
+        Ok(((job, session), later)) => {
             asker.session_id = session.or(asker.session_id);
             asker.user.clone_from(&job.user);
-            job
+            (job, later)
         }
         Err(error) => return Err(gateway.ledger.reject(asker, model, &error).await),
     };
@@ -207,7 +223,12 @@ async fn answer(
     }
     // A task of its own: when the caller hangs up, what was bought is still written down.
     let task = api.clone();
-    let task = async move { Box::pin(once(&task, key, serve(task.clone(), job, asker, held))).await };
+    let task = async move {
+        match later {
+            Some(terms) => Box::pin(once(&task, key, videos::accept(task.clone(), job, asker, terms))).await,
+            None => Box::pin(once(&task, key, serve(task.clone(), job, asker, held))).await,
+        }
+    };
     let task = api.0.tasks.spawn(task.in_current_span());
     task.await.map_err(Error::internal)?
 }
@@ -226,9 +247,15 @@ fn resizable(api: &Api, read: Read) -> Result<Read, Error> {
 async fn serve(api: Api, job: Job, asker: Asker, held: Held) -> Result<Response, Error> {
     let gateway = &api.0.gateway;
     let (id, created) = (asker.request_id.clone(), asker.created_at.seconds());
-    let answer = gateway.image(&job, asker, None).await?;
+    let keeper = Keeper::of(&api, &job, &asker);
+    let answer = gateway.image(&job, asker, None).await;
     // The uploads are not needed any more.
     drop((job, held));
+    if let Some(keeper) = keeper {
+        let (response, media) = payloads::outcome(&answer);
+        keeper.keep(&api, response, media).await;
+    }
+    let answer = answer?;
     let body = ImagesBody::write(&id, created, &answer, gateway.sandbox);
     let headers = headers_of(&answer, gateway.sandbox);
     let length = body.len();
@@ -260,7 +287,7 @@ fn headers_of(answer: &Answer, sandbox: bool) -> HeaderMap {
         .collect()
 }
 
-fn asker(caller: &Caller, arrival: &Arrival, path: &str, headers: &HeaderMap, origin: String) -> Asker {
+pub(super) fn asker(caller: &Caller, arrival: &Arrival, path: &str, headers: &HeaderMap, origin: String) -> Asker {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     Asker {
         request_id: arrival.id.clone(),

@@ -4,7 +4,7 @@
 use super::form::Part;
 use crate::error::{Error, ErrorKind};
 use crate::job::Input;
-use crate::media::{Flaw, Picture};
+use crate::media::{Container, Flaw, Picture, Probe, sniff};
 use crate::pipeline::Gateway;
 use bytes::Bytes;
 use futures::future::try_join_all;
@@ -40,8 +40,25 @@ impl Given {
 
     /// Takes the picture parameters out of a JSON object.
     pub(super) fn of_json(fields: &mut Map<String, Value>) -> Result<Self, Error> {
+        Self::of_fields(fields, &["image", "images", "image_url", "image_base64"])
+    }
+
+    /// Takes what a video is made from out of a JSON object.
+    pub(super) fn of_video(fields: &mut Map<String, Value>) -> Result<Self, Error> {
+        Self::of_fields(
+            fields,
+            &["input_reference", "image", "images", "image_url", "image_base64", "video", "video_url"],
+        )
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.images.is_empty()
+    }
+
+    fn of_fields(fields: &mut Map<String, Value>, names: &[&str]) -> Result<Self, Error> {
         let mut given = Self::default();
-        for name in ["image", "images", "image_url", "image_base64"] {
+        for name in names.iter().copied() {
             match fields.remove(name) {
                 None | Some(Value::Null) => {}
                 Some(Value::Array(items)) => {
@@ -76,8 +93,9 @@ impl Given {
 
 /// A text, or an object such as `{"image_url": "…"}` or `{"image_url": {"url": "…"}}`.
 fn read_part(name: &str, value: &Value) -> Result<Part, Error> {
-    let nested =
-        |value: &Value| ["image_url", "url", "image_base64", "b64_json"].iter().find_map(|key| value.get(key).cloned());
+    let nested = |value: &Value| {
+        ["image_url", "video_url", "url", "image_base64", "b64_json"].iter().find_map(|key| value.get(key).cloned())
+    };
     let found = match value {
         Value::Object(_) => nested(value).map(|inner| nested(&inner).unwrap_or(inner)),
         other => Some(other.clone()),
@@ -107,6 +125,10 @@ async fn obtain(gateway: &Gateway, name: String, part: Part) -> Result<Input, Er
         }
         Part::Text(text) => decode(&name, &text)?,
     };
+    // Where a route takes no video, its fit says so.
+    if Container::sniff(&bytes).is_some() && !is_avif(&bytes) {
+        return read_video(&name, bytes);
+    }
     let limits = gateway.runner.finisher.limits;
     // Base64 of hostile files can be slow to walk: off the runtime's threads.
     let picture = gateway.runner.finisher.workers.run(move || Picture::verify(bytes, &limits)).await;
@@ -118,6 +140,19 @@ async fn obtain(gateway: &Gateway, name: String, part: Part) -> Result<Input, Er
         Err(Flaw::Busy) => Err(Error::new(ErrorKind::Unavailable, "Too many pictures are waiting to be read.")),
         Err(flaw) => Err(Error::invalid(&name, format!("Invalid image file provided: {flaw}."))),
     }
+}
+
+/// AVIF is an MP4 of another brand.
+fn is_avif(bytes: &[u8]) -> bool {
+    sniff(bytes).is_some()
+}
+
+/// Verifies a video.
+fn read_video(name: &str, bytes: Bytes) -> Result<Input, Error> {
+    let mut probe = Probe::default();
+    let facts = probe.feed(&bytes).and_then(|()| probe.finish());
+    let facts = facts.map_err(|flaw| Error::invalid(name, format!("Invalid video file provided: {flaw}.")))?;
+    Ok(Input { mime: facts.container.mime().to_owned(), bytes, size: facts.size })
 }
 
 /// A data URI or bare base64.

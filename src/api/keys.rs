@@ -5,9 +5,9 @@ use super::body::JsonObject;
 use super::caller::Caller;
 use super::wire::fields::Fields;
 use super::wire::page::{ListQuery, Shown, no_such_cursor};
-use crate::base::{Secret, Timestamp};
+use crate::base::{Secret, Timestamp, Usd};
 use crate::error::{Error, ErrorKind};
-use crate::store::{Key, KeyStatus, NewKey};
+use crate::store::{Key, KeyStatus, Limits, NewKey};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -67,8 +67,9 @@ pub(super) async fn create(
             Error::invalid("expires_at", "'expires_at' should be a moment in the future, in ISO 8601.")
         })?),
     };
-    fields.finish(&["name", "account", "admin", "allowed_models", "expires_at"])?;
-    let new = NewKey { account_id, name, admin, allowed_models, expires_at };
+    let limits = read_limits(&mut fields)?;
+    fields.finish(&[&["name", "account", "admin", "allowed_models", "expires_at"], LIMITS].concat())?;
+    let new = NewKey { account_id, name, admin, allowed_models, expires_at, limits };
     let (key, secret) = api.0.store.create_key(new).await?;
     Ok((StatusCode::CREATED, Json(show_with_secret(&key, &secret))))
 }
@@ -103,6 +104,30 @@ pub(super) async fn rotate(
     Ok(Json(show_with_secret(&key, &secret)))
 }
 
+/// The parameters of [`read_limits`].
+const LIMITS: &[&str] =
+    &["budget_usd", "budget_daily_usd", "budget_monthly_usd", "budget_soft", "rate_limit_rpm", "max_concurrent"];
+
+fn read_limits(fields: &mut Fields) -> Result<Limits, Error> {
+    let mut budget = |name: &str| match fields.dollars(name)? {
+        Some(amount) if amount < Usd::ZERO => Err(Error::invalid(name, format!("'{name}' should not be below 0."))),
+        amount => Ok(amount),
+    };
+    let (budget, budget_daily, budget_monthly) =
+        (budget("budget_usd")?, budget("budget_daily_usd")?, budget("budget_monthly_usd")?);
+    let mut count = |name: &str| {
+        fields.number(name, 1, 1_000_000).map(|number| number.and_then(|number| i64::try_from(number).ok()))
+    };
+    Ok(Limits {
+        budget,
+        budget_daily,
+        budget_monthly,
+        rate_limit_rpm: count("rate_limit_rpm")?,
+        max_concurrent: count("max_concurrent")?,
+        budget_soft: fields.truth("budget_soft")?.unwrap_or(false),
+    })
+}
+
 fn missing() -> Error {
     Error::new(ErrorKind::NotFound, "No active key of that id.")
 }
@@ -117,6 +142,14 @@ fn show(key: &Key) -> Value {
         "account_id": key.account_id,
         "admin": key.admin,
         "allowed_models": key.allowed_models,
+        "budget_usd": key.limits.budget,
+        "budget_daily_usd": key.limits.budget_daily,
+        "budget_monthly_usd": key.limits.budget_monthly,
+        "budget_soft": key.limits.budget_soft,
+        "rate_limit_rpm": key.limits.rate_limit_rpm,
+        "max_concurrent": key.limits.max_concurrent,
+        "spent_usd": key.used.spent,
+        "reserved_usd": key.used.reserved,
         "created_at": key.created_at.rfc3339(),
         "expires_at": key.expires_at.map(Timestamp::rfc3339),
         "revoked_at": key.revoked_at.map(Timestamp::rfc3339),

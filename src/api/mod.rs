@@ -1,5 +1,6 @@
 //! The HTTP face: paths, bodies, envelopes. Knows no provider.
 
+mod accounts;
 mod body;
 mod caller;
 mod error;
@@ -13,8 +14,11 @@ mod keys;
 mod layers;
 mod media;
 mod models;
+mod payloads;
 mod requests;
 mod stream;
+mod videos;
+mod webhooks;
 mod wire;
 
 use crate::pipeline::Gateway;
@@ -49,6 +53,8 @@ pub struct Settings {
     pub max_concurrent: usize,
     /// Seconds that running requests are given at a stop.
     pub drain_seconds: u64,
+    /// Days for which prompts and answers (links, no pictures) are kept: 0, 7 or 30.
+    pub payload_days: u32,
 }
 
 /// What handlers need.
@@ -61,6 +67,7 @@ struct Inner {
     public_url: String,
     max_body_bytes: usize,
     intake: intake::Intake,
+    payload_days: u32,
     max_concurrent: usize,
     tasks: TaskTracker,
     running: Arc<tokio::sync::Semaphore>,
@@ -76,6 +83,7 @@ impl Api {
             public_url: settings.public_url.trim_end_matches('/').to_owned(),
             max_body_bytes: settings.max_body_bytes,
             intake: intake::Intake::new(settings.max_held_bytes),
+            payload_days: settings.payload_days,
             tasks: TaskTracker::new(),
             max_concurrent: settings.max_concurrent,
             running: Arc::new(tokio::sync::Semaphore::new(settings.max_concurrent)),
@@ -118,11 +126,23 @@ impl Api {
             .route("/images/generations", post(images::generate))
             .route("/images/edits", post(images::edit))
             .route("/images/variations", post(images::vary))
+            .route("/images/{id}", get(videos::images).delete(videos::discard_images))
+            .route("/videos", get(videos::list).post(videos::create))
+            .route("/videos/{id}", get(videos::one).delete(videos::discard))
+            .route("/videos/{id}/content", get(videos::content))
+            .route("/videos/{id}/remix", post(videos::remix))
             .route("/models", get(models::list))
             .route("/models/{*id}", get(models::one));
         let native = Router::new()
             .route("/requests", get(requests::list))
             .route("/requests/{id}", get(requests::one))
+            .route("/requests/{id}/payloads", get(payloads::show).delete(payloads::purge))
+            .route("/balance", get(accounts::balance))
+            .merge(accounts::routes())
+            .route("/webhooks/secret", get(webhooks::secret))
+            .route("/webhooks/secret/rotate", post(webhooks::rotate))
+            .route("/webhooks/deliveries", get(webhooks::deliveries))
+            .route("/webhooks/deliveries/{id}/redeliver", post(webhooks::redeliver))
             .route("/keys", get(keys::list).post(keys::create))
             .route("/keys/{id}", get(keys::one).delete(keys::revoke))
             .route("/keys/{id}/rotate", post(keys::rotate));

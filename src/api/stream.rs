@@ -2,6 +2,7 @@
 
 use super::Api;
 use super::images::Held;
+use super::payloads::{self, Keeper};
 use super::wire::events;
 use crate::error::Error;
 use crate::job::{Job, Partial};
@@ -79,11 +80,18 @@ async fn serve(
     let gateway = &api.0.gateway;
     let (id, created) = (asker.request_id.clone(), asker.created_at.seconds());
     let frame = events::Frame::of(&job);
-    let answer = gateway.image(&job, asker, Some(&partials)).await?;
+    let keeper = Keeper::of(&api, &job, &asker);
+    let answer = gateway.image(&job, asker, Some(&partials)).await;
     drop((job, held));
+    if let Some(keeper) = keeper {
+        let (response, media) = payloads::outcome(&answer);
+        keeper.keep(&api, response, media).await;
+    }
+    let answer = answer?;
     let chunks = frame.completed(&id, created, &answer, gateway.sandbox);
     let length = chunks.iter().map(Bytes::len).sum();
-    gateway.ledger.close(answer, length).await?;
+    // Something was bought: not the refusal of a request that came to nothing.
+    gateway.ledger.close(answer, length).await.map_err(Error::internal)?;
     Ok(chunks)
 }
 

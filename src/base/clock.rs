@@ -1,6 +1,6 @@
 //! The only place that reads the wall clock. Durations are measured with tokio's `Instant`, which tests can pause.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -29,6 +29,35 @@ impl Timestamp {
     /// Whole seconds since the epoch, as OpenAI's `created` wants them.
     pub const fn seconds(self) -> i64 {
         self.0.div_euclid(1000)
+    }
+
+    /// Whole minutes since the epoch.
+    pub const fn minute(self) -> i64 {
+        self.0.div_euclid(60_000)
+    }
+
+    /// Whole hours since the epoch.
+    pub const fn hour(self) -> i64 {
+        self.0.div_euclid(3_600_000)
+    }
+
+    /// Whole days since the epoch, in UTC.
+    pub const fn day(self) -> i64 {
+        self.0.div_euclid(86_400_000)
+    }
+
+    /// Whole months since January 1970, in UTC.
+    pub fn month(self) -> i64 {
+        let date = DateTime::from_timestamp_millis(self.0).unwrap_or_default();
+        (i64::from(date.year()) - 1970) * 12 + i64::from(date.month0())
+    }
+
+    /// The first moment of a month that is counted as [`Timestamp::month`] counts.
+    pub fn of_month(month: i64) -> Self {
+        let year = i32::try_from(1970 + month.div_euclid(12)).unwrap_or(1970);
+        let first =
+            u32::try_from(month.rem_euclid(12)).ok().and_then(|month0| NaiveDate::from_ymd_opt(year, month0 + 1, 1));
+        Self(first.unwrap_or_default().and_time(NaiveTime::MIN).and_utc().timestamp_millis())
     }
 
     /// `2026-03-15T14:32:10.000Z`.
@@ -69,5 +98,14 @@ mod tests {
         assert_eq!(Timestamp::parse("2026-03-15T15:32:10.000+01:00"), Some(moment));
         assert_eq!(Timestamp::parse("2026-03-15").unwrap().rfc3339(), "2026-03-15T00:00:00.000Z");
         assert_eq!(Timestamp::parse("yesterday"), None);
+    }
+
+    #[test]
+    fn months_begin_where_they_should() {
+        for month in [-13, -1, 0, 1, 11, 12, 682, 683] {
+            let first = Timestamp::of_month(month);
+            assert_eq!((first.month(), Timestamp::from_millis(first.0 - 1).month()), (month, month - 1));
+        }
+        assert_eq!(Timestamp::of_month(682).rfc3339(), "2026-11-01T00:00:00.000Z");
     }
 }

@@ -52,6 +52,13 @@ pub fn secret() -> String {
     base64_simd::URL_SAFE_NO_PAD.encode_to_string(bytes)
 }
 
+/// A fresh secret for signing webhooks: `whsec_` and 256 random bits in base64, as Standard Webhooks spells it.
+pub fn webhook_secret() -> String {
+    let mut bytes = [0u8; 32];
+    rand::rng().fill_bytes(&mut bytes);
+    format!("whsec_{}", base64_simd::STANDARD.encode_to_string(bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

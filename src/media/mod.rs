@@ -1,4 +1,4 @@
-//! Pictures: what they are, whether they are sound, and how one becomes another. No network, no provider.
+//! Pictures and videos: what they are, whether they are sound, and how one becomes another. No network, no provider.
 
 mod bitmap;
 mod colour;
@@ -20,6 +20,7 @@ pub mod size;
 pub mod storage;
 pub mod transcode;
 mod vector;
+pub mod video;
 pub mod workers;
 
 pub use draw::{draw, draw_black};
@@ -29,4 +30,5 @@ pub use picture::Picture;
 pub use resize::{Resize, Shaping, fit_within};
 pub use size::{Ratio, Size, SizeAsk, Tier};
 pub use transcode::{Recipe, Transcoded, transcode};
+pub use video::{Container, Probe, VideoFacts, VideoFlaw};
 pub use workers::Workers;

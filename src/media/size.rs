@@ -175,7 +175,8 @@ impl<'de> Deserialize<'de> for Tier {
 }
 
 /// What a request says about size, after the contract's priority (`size`, then `aspect_ratio` with `resolution`).
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SizeAsk {
     /// Nothing was said.
     #[default]

@@ -1,13 +1,15 @@
 //! Finished media that callers fetch by link: a directory now, a bucket by configuration. A name holds the time it was
 //! made and 120 random bits, so that a link cannot be guessed and its age needs no lookup.
 
-use super::Format;
+use super::{Container, Format};
 use crate::base::{Timestamp, id};
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +45,69 @@ pub struct Stored {
     pub mime: &'static str,
 }
 
+/// A stored file, or a part of one, that has not been read yet.
+pub struct Opened {
+    /// The bytes, piece by piece.
+    pub pieces: BoxStream<'static, Result<Bytes, StorageError>>,
+    /// The media type, by the name's extension.
+    pub mime: &'static str,
+    /// Which bytes these are.
+    pub range: Range<u64>,
+    /// Bytes of the whole file.
+    pub size: u64,
+}
+
+/// Which part of a file is wanted, as HTTP asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// From this byte up to, not including, that one.
+    Between(u64, u64),
+    /// From this byte on.
+    From(u64),
+    /// The last so many bytes.
+    Last(u64),
+}
+
+/// A file in the making. Nobody can read it before it is finished; one that is dropped or aborted never existed.
+pub struct Draft {
+    /// The name that it will have.
+    pub name: String,
+    writer: WriteMultipart,
+}
+
+/// Pieces that are being written at once.
+const WRITES: usize = 4;
+
+impl Draft {
+    /// Adds a piece; waits when the storage is slower than the source.
+    pub async fn write(&mut self, piece: Bytes) -> Result<(), StorageError> {
+        self.writer.wait_for_capacity(WRITES).await?;
+        self.writer.put(piece);
+        Ok(())
+    }
+
+    /// Makes the file readable.
+    pub async fn finish(self) -> Result<String, StorageError> {
+        self.writer.finish().await?;
+        Ok(self.name)
+    }
+
+    /// Throws it away.
+    pub async fn abort(self) {
+        if let Err(error) = self.writer.abort().await {
+            tracing::debug!(%error, "a half-written file could not be removed");
+        }
+    }
+}
+
+/// The media type of a file by its extension.
+fn mime_of(extension: &str) -> Option<&'static str> {
+    let picture = || Format::parse(extension).map(Format::mime);
+    Container::of_extension(extension).map(Container::mime).or_else(picture)
+}
+
 impl Storage {
     /// Opens `file:///absolute/dir` or `file://relative/dir`, making the directory.
     pub fn open(place: &str, lifetime: Duration) -> Result<Self, StorageError> {
@@ -71,12 +136,44 @@ impl Storage {
     /// Reads a file. `None` when there is none of that name, or it is past its time.
     pub async fn get(&self, name: &str) -> Result<Option<Stored>, StorageError> {
         let Some((id, extension)) = name.split_once('.') else { return Ok(None) };
-        let (Some(made), Some(format)) = (id::made_at(id), Format::parse(extension)) else { return Ok(None) };
+        let (Some(made), Some(mime)) = (id::made_at(id), mime_of(extension)) else { return Ok(None) };
         if made.plus(self.lifetime) < Timestamp::now() {
             return Ok(None);
         }
         match self.objects.get(&Path::from(name)).await {
-            Ok(found) => Ok(Some(Stored { bytes: found.bytes().await?, mime: format.mime() })),
+            Ok(found) => Ok(Some(Stored { bytes: found.bytes().await?, mime })),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Begins a file of that extension, to be written piece by piece.
+    pub async fn draft(&self, extension: &str) -> Result<Draft, StorageError> {
+        let name = format!("{}.{extension}", id::fresh(Timestamp::now()));
+        let upload = self.objects.put_multipart(&Path::from(name.as_str())).await?;
+        Ok(Draft { name, writer: WriteMultipart::new(upload) })
+    }
+
+    /// Opens a file, or a part of it. `None` when there is none of that name, or it is past its time.
+    pub async fn open_part(&self, name: &str, part: Part) -> Result<Option<Opened>, StorageError> {
+        let Some((id, extension)) = name.split_once('.') else { return Ok(None) };
+        let (Some(made), Some(mime)) = (id::made_at(id), mime_of(extension)) else { return Ok(None) };
+        if made.plus(self.lifetime) < Timestamp::now() {
+            return Ok(None);
+        }
+        let range = match part {
+            Part::Whole => None,
+            Part::Between(start, end) => Some(GetRange::Bounded(start..end)),
+            Part::From(start) => Some(GetRange::Offset(start)),
+            Part::Last(count) => Some(GetRange::Suffix(count)),
+        };
+        let options = GetOptions { range, ..GetOptions::default() };
+        match self.objects.get_opts(&Path::from(name), options).await {
+            Ok(found) => {
+                let (range, size) = (found.range.clone(), found.meta.size);
+                let pieces = found.into_stream().map_err(StorageError::from).boxed();
+                Ok(Some(Opened { pieces, mime, range, size }))
+            }
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -94,6 +191,23 @@ impl Storage {
         match self.objects.get(&Path::from(name)).await {
             Ok(found) => Ok(Some(found.bytes().await?)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Bytes of a stored file; `None` when it is not there any more.
+    pub async fn size(&self, name: &str) -> Result<Option<u64>, StorageError> {
+        match self.objects.head(&Path::from(name)).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes a file; one that is gone already is fine.
+    pub async fn delete(&self, name: &str) -> Result<(), StorageError> {
+        match self.objects.delete(&Path::from(name)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }

@@ -7,6 +7,7 @@ use super::call::{Call, Content, EVENTS, Leg, Part, Payload, Reply};
 use super::events::Events;
 use super::google::{Exchange, Tokens};
 use super::guard::Guard;
+use super::jwt;
 use crate::base::{Secret, Timestamp};
 use crate::fault::{Accepted, Fault, FaultKind};
 use bytes::{Bytes, BytesMut};
@@ -88,6 +89,7 @@ impl Client {
         }
         let key = match to.auth {
             AuthScheme::Google => self.google_token(&to.key, deadline).await?,
+            AuthScheme::Jwt => jwt::token(&to.key, Timestamp::now()),
             _ => to.key.clone(),
         };
         if let Some((name, value)) = to.auth.header(&key) {
@@ -125,37 +127,61 @@ impl Client {
     /// redirects followed by hand and checked again. The guard of this client decides what is public, so callers' links
     /// need a client whose guard has no exceptions.
     pub async fn download(&self, link: &str, deadline: Instant) -> Result<Bytes, Fault> {
+        let mut file = self.open(link, deadline).await?;
+        let mut body = BytesMut::with_capacity(file.announced);
+        while let Some(piece) = file.next().await? {
+            body.extend_from_slice(&piece);
+        }
+        Ok(body.freeze())
+    }
+
+    /// Opens such a file, to be read piece by piece: a video is never whole in memory.
+    pub async fn open(&self, link: &str, deadline: Instant) -> Result<Download, Fault> {
+        let cap = self.settings.max_file_bytes;
         let mut url = self.address(link)?;
         for _ in 0..4 {
-            let exchange = async {
-                #[expect(clippy::disallowed_methods, reason = "this is the place that sends")]
-                let response = self.http.get(url.clone()).send().await?;
-                if response.status().is_redirection() {
-                    return Ok(Fetched::Elsewhere(response));
-                }
-                receive(response, self.settings.max_file_bytes).await.map(Fetched::Here)
-            };
-            match timeout_at(deadline, exchange).await {
-                Ok(Ok(Fetched::Here(Received::Whole(200, _, body)))) => return Ok(body),
-                Ok(Ok(Fetched::Here(Received::Whole(status, ..)))) => {
-                    let text = format!("the result link answered {status}");
-                    return Err(Fault::new(FaultKind::Unavailable, text).status(status));
-                }
-                Ok(Ok(Fetched::Here(Received::Stopped(fault)))) => return Err(fault),
-                Ok(Ok(Fetched::Here(Received::TooLarge(limit)))) => {
-                    return Err(Fault::new(FaultKind::Malformed, format!("the result is larger than {limit} bytes")));
-                }
-                Ok(Ok(Fetched::Elsewhere(response))) => {
-                    let next = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
-                    let next = next.and_then(|next| url.join(next).ok());
-                    let next = next.ok_or_else(|| Fault::new(FaultKind::Malformed, "the result link leads nowhere"))?;
-                    url = self.address(next.as_str())?;
-                }
-                Ok(Err(error)) => return Err(broken(&error, Leg::Fetch)),
-                Err(_) => return Err(Fault::new(FaultKind::Timeout, "the result did not arrive in time")),
+            #[expect(clippy::disallowed_methods, reason = "this is the place that sends")]
+            let sent = timeout_at(deadline, self.http.get(url.clone()).send()).await;
+            let response = sent.map_err(|_| late())?.map_err(|error| broken(&error, Leg::Fetch))?;
+            if response.status().is_redirection() {
+                let next = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+                let next = next.and_then(|next| url.join(next).ok());
+                let next = next.ok_or_else(|| Fault::new(FaultKind::Malformed, "the result link leads nowhere"))?;
+                url = self.address(next.as_str())?;
+                continue;
             }
+            let status = response.status().as_u16();
+            if status != 200 {
+                let text = format!("the result link answered {status}");
+                return Err(Fault::new(FaultKind::Unavailable, text).status(status));
+            }
+            let announced = usize::try_from(response.content_length().unwrap_or(0)).unwrap_or(usize::MAX);
+            let left = cap.checked_sub(announced).map(|_| cap).ok_or_else(|| too_large(cap))?;
+            return Ok(Download { response, announced, left, cap, deadline });
         }
         Err(Fault::new(FaultKind::Malformed, "the result link redirects too often"))
+    }
+
+    /// Posts a webhook: no key, no redirect followed. Returns the receiver's status.
+    pub async fn deliver(
+        &self,
+        url: &str,
+        headers: &[(&str, String)],
+        body: String,
+        within: Duration,
+    ) -> Result<u16, Fault> {
+        let url = self.address(url)?;
+        let mut request = self.http.post(url).header(header::CONTENT_TYPE, "application/json").body(body);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        #[expect(clippy::disallowed_methods, reason = "this is the place that sends")]
+        let sent = timeout_at(Instant::now() + within, request.send()).await;
+        match sent {
+            Ok(Ok(response)) => Ok(response.status().as_u16()),
+            Ok(Err(error)) => Err(broken(&error, Leg::Poll)),
+            Err(_) => Err(Fault::new(FaultKind::Timeout, "no answer in time")),
+        }
     }
 
     /// The access token for a Google credential; a service account's key goes to Google's own hosts only.
@@ -201,9 +227,34 @@ enum Received {
     Stopped(Fault),
 }
 
-enum Fetched {
-    Here(Received),
-    Elsewhere(Response),
+/// A file that is being downloaded.
+#[derive(Debug)]
+pub struct Download {
+    response: Response,
+    announced: usize,
+    left: usize,
+    cap: usize,
+    deadline: Instant,
+}
+
+impl Download {
+    /// The next piece; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        let piece = timeout_at(self.deadline, self.response.chunk()).await.map_err(|_| late())?;
+        let piece = piece.map_err(|error| broken(&error, Leg::Fetch))?;
+        if let Some(piece) = &piece {
+            self.left = self.left.checked_sub(piece.len()).ok_or_else(|| too_large(self.cap))?;
+        }
+        Ok(piece)
+    }
+}
+
+fn late() -> Fault {
+    Fault::new(FaultKind::Timeout, "the result did not arrive in time")
+}
+
+fn too_large(cap: usize) -> Fault {
+    Fault::new(FaultKind::Malformed, format!("the result is larger than {cap} bytes"))
 }
 
 /// Status and headers as a reply has them.

@@ -57,6 +57,35 @@ impl Guard {
     }
 }
 
+/// Names that clouds give to what is inside.
+const INTERNAL: [&str; 6] =
+    ["localhost", "metadata", "metadata.google.internal", "metadata.goog", "instance-data", "local"];
+
+/// Checks the address of a webhook as written, by the contract's rules: https, a name instead of an IP address, port 443
+/// or 8443, no internal name. Where the name leads is for the guard of the client that delivers.
+pub fn check_webhook(text: &str) -> Result<(), Blocked> {
+    let wrong = |why: &str| Err(Blocked(format!("the webhook address is not allowed: {why}")));
+    let Ok(url) = Url::parse(text) else { return wrong("it is no address such as https://example.com/hook") };
+    let host = url.host_str().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
+    let inside = |name: &&str| host == **name || host.ends_with(&format!(".{name}"));
+    if url.scheme() != "https" {
+        return wrong("it is not https");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return wrong("it carries a user name");
+    }
+    if host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
+        return wrong("it is a bare IP address");
+    }
+    if !matches!(url.port_or_known_default(), Some(443 | 8443)) {
+        return wrong("its port is neither 443 nor 8443");
+    }
+    if host.ends_with(".internal") || !host.contains('.') || INTERNAL.iter().any(inside) {
+        return wrong("its host is an internal name");
+    }
+    Ok(())
+}
+
 /// Resolves names and keeps the public answers only, unless private ones are allowed.
 impl Resolve for Guard {
     fn resolve(&self, name: Name) -> Resolving {
@@ -150,6 +179,31 @@ mod tests {
         }
         for address in ["https://v3.fal.media/files/a.png", "https://8.8.8.8/", "https://[2606:4700::1111]/"] {
             assert!(guard.check(&Url::parse(address).unwrap()).is_ok(), "{address}");
+        }
+    }
+
+    #[test]
+    fn webhooks_go_to_public_names_only() {
+        for address in ["https://example.com/hook?a=1", "https://hooks.example.co.uk:8443/"] {
+            assert!(check_webhook(address).is_ok(), "{address}");
+        }
+        for address in [
+            "http://example.com/hook",
+            "https://example.com:444/",
+            "https://93.184.216.34/",
+            "https://2130706433/",
+            "https://[2606:4700::1111]/",
+            "https://localhost/",
+            "https://a.localhost/",
+            "https://metadata.google.internal/",
+            "https://metadata.goog./",
+            "https://printer.local/",
+            "https://intranet/",
+            "https://user:pw@example.com/",
+            "hello",
+            "",
+        ] {
+            assert!(check_webhook(address).is_err(), "{address}");
         }
     }
 

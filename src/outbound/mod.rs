@@ -6,11 +6,12 @@ pub mod client;
 mod events;
 mod google;
 pub mod guard;
+mod jwt;
 
 pub use auth::AuthScheme;
 pub use call::{Call, Content, Leg, Part, Payload, Reply, Verb};
-pub use client::{Client, Destination, Watch};
-pub use guard::Guard;
+pub use client::{Client, Destination, Download, Watch};
+pub use guard::{Guard, check_webhook};
 
 use serde::Deserialize;
 

@@ -1,10 +1,12 @@
-//! The one loop that sleeps: an adapter's turns, call by call, until there are outputs, a fault, or no time.
+//! An adapter's turns, call by call. One step function for all: the loop here sleeps between steps for callers who wait,
+//! the worker stores the job between them.
 
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Output, Partial, Usage};
 use crate::outbound::{Call, Leg, Reply, Watch};
 use crate::providers::{Adapter, Event, Site, Turn};
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -32,13 +34,19 @@ pub(super) struct Driven {
     pub usage: Usage,
 }
 
-/// How polls are spaced: every `SHARE` of the time waited so far, between a floor and a ceiling. A finished job is
-/// noticed within 250 ms or 5 % of its duration, whichever is larger.
-const FLOOR: Duration = Duration::from_millis(200);
-const CEILING: Duration = Duration::from_secs(5);
-const SHARE: u32 = 25;
+/// How polls are spaced: every `SHARE` of the time waited so far, between a floor and a ceiling. A job that ends somewhere
+/// between two polls is noticed half a pause later: within 250 ms or 5 % of its duration, whichever is larger.
+const FLOOR: Duration = Duration::from_millis(400);
+const CEILING: Duration = Duration::from_secs(15);
+const SHARE: u32 = 12;
+/// How soon after a failed read the next is tried, at first.
+const AGAIN: Duration = Duration::from_millis(200);
+/// How long a single read may take. One that hangs says nothing about the job.
+const READ_LIMIT: Duration = Duration::from_secs(90);
 /// A poll or fetch that fails is repeated so many times in a row; it buys nothing.
 const READ_TRIES: u32 = 4;
+/// And a read of a stored job, which has the time to see an outage of some minutes through.
+pub(super) const PATIENT_READS: u32 = 24;
 
 /// What a streamed answer has brought so far.
 #[derive(Default)]
@@ -59,8 +67,133 @@ impl Streamed {
     }
 }
 
-/// Drives one job to its end. A creating call is made once; reads are repeated. A job that is given up is cancelled
-/// upstream where that can be.
+/// Where a job stands between two calls. Plain data: a stored job goes on from it, in any process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Course {
+    /// The call to make next.
+    pub call: Call,
+    /// Whether the creating call was answered: from then on the provider has the job.
+    pub submitted: bool,
+    /// Reads that failed in a row.
+    #[serde(default)]
+    pub failures: u32,
+}
+
+/// What follows a step.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Finished.
+    Done(Driven),
+    /// Go on from there, after the pause.
+    On(Course, Pause),
+    /// Over.
+    Failed(Fault),
+}
+
+/// How long to wait before the next call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// Not at all.
+    No,
+    /// As polls are spaced.
+    Poll,
+    /// Just so long.
+    For(Duration),
+}
+
+impl Pause {
+    /// In time, for a job that has been waited for so long.
+    pub(super) fn after(self, waited: Duration) -> Duration {
+        match self {
+            Self::No => Duration::ZERO,
+            Self::Poll => (waited / SHARE).clamp(FLOOR, CEILING).mul_f64(rand::random_range(0.95..1.05)),
+            Self::For(pause) => pause,
+        }
+    }
+}
+
+/// One provider's side of a job. Synchronous requests and stored jobs make the same steps; who waits between them is the
+/// only difference.
+pub(super) struct Driver<'a, T> {
+    pub(super) adapter: &'a dyn Adapter,
+    pub(super) site: &'a Site,
+    pub(super) wire: &'a T,
+    /// How often in a row a read may fail.
+    pub(super) reads: u32,
+    /// Who sees unfinished pictures.
+    pub(super) partials: Option<&'a Partials>,
+}
+
+impl<T: Transport> Driver<'_, T> {
+    /// The first step: what to call, or the outputs at once. Nothing is sent yet.
+    pub(super) fn open(&self, brief: &Brief) -> Result<Step, Fault> {
+        Ok(Self::follow(self.adapter.open(brief, self.site)?, false))
+    }
+
+    fn follow(turn: Turn, submitted: bool) -> Step {
+        let course = |call| Course { call, submitted, failures: 0 };
+        match turn {
+            Turn::Done(outputs, usage) => Step::Done(Driven { outputs, usage }),
+            Turn::Next(call) => Step::On(course(call), Pause::No),
+            Turn::Wait(call) => Step::On(course(call), Pause::Poll),
+        }
+    }
+
+    /// One exchange and what follows from it. A creating call is never repeated; reads are, while it is worth it.
+    pub(super) async fn step(&self, course: Course, deadline: Instant) -> Step {
+        let Course { call, submitted, failures } = course;
+        let mut answered = false;
+        let limit = if matches!(call.leg, Leg::Poll | Leg::Fetch) {
+            deadline.min(Instant::now() + READ_LIMIT)
+        } else {
+            deadline
+        };
+        let mut streamed = Streamed::default();
+        let mut watch = |data: Bytes| {
+            streamed.begun = true;
+            let event = Reply { status: 200, headers: Vec::new(), retry_after: None, body: data };
+            streamed.take(self.adapter.event(&call, &event)?, self.partials);
+            Ok(())
+        };
+        let sent = self.wire.send(&call, limit, &mut watch).await;
+        // What is finished was bought: a stream that breaks after its pictures has brought them all the same.
+        if !streamed.outputs.is_empty() || sent.as_ref().is_ok_and(Reply::streamed) {
+            return Step::Done(Driven { outputs: streamed.outputs, usage: streamed.usage });
+        }
+        let outcome = sent.and_then(|reply| {
+            answered = reply.ok();
+            if answered { self.adapter.read(&call, &reply, self.site) } else { Err(self.adapter.fault(&call, &reply)) }
+        });
+        match outcome {
+            Ok(turn) => Self::follow(turn, submitted || call.leg == Leg::Submit),
+            Err(fault)
+                if may_repeat(&call, &fault, answered) && failures + 1 < self.reads && Instant::now() < deadline =>
+            {
+                let failures = failures + 1;
+                let usual = AGAIN.saturating_mul(2u32.saturating_pow(failures - 1));
+                let wait = fault.retry_after.unwrap_or(usual).min(CEILING);
+                Step::On(Course { call, submitted, failures }, Pause::For(wait))
+            }
+            Err(fault) if fault.kind == FaultKind::Timeout && submitted => Step::Failed(self.give_up(&call).await),
+            Err(fault) => Step::Failed(after_submit(fault, submitted || streamed.begun)),
+        }
+    }
+
+    /// Time is up: stop the job upstream, and say that it may be billed all the same.
+    pub(super) async fn give_up(&self, call: &Call) -> Fault {
+        if let Some(cancel) = self.adapter.cancel(call, self.site)
+            && let Err(fault) = self.wire.send(&cancel, Instant::now() + GOODBYE, &mut |_| Ok(())).await
+        {
+            tracing::debug!(%fault, "a job could not be cancelled upstream");
+        }
+        Fault::new(FaultKind::Timeout, "the provider did not finish in time").accepted(Accepted::Maybe)
+    }
+}
+
+/// How long a cancelling call may take.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Drives one job to its end, waiting between its steps. A job that is given up is cancelled upstream where that can be.
 pub(super) async fn drive<T: Transport>(
     adapter: &dyn Adapter,
     site: &Site,
@@ -70,67 +203,28 @@ pub(super) async fn drive<T: Transport>(
     partials: Option<&Partials>,
 ) -> Result<Driven, Fault> {
     let started = Instant::now();
-    let mut failures = 0;
-    let mut submitted = false;
-    let mut turn = adapter.open(brief, site)?;
+    let driver = Driver { adapter, site, wire, reads: READ_TRIES, partials };
+    let mut step = driver.open(brief)?;
     loop {
-        let call = match turn {
-            Turn::Done(outputs, usage) => return Ok(Driven { outputs, usage }),
-            Turn::Next(call) => call,
-            Turn::Wait(call) => {
-                let until = Instant::now() + pause(started.elapsed());
-                if until >= deadline {
-                    return Err(give_up(adapter, site, &call, wire).await);
-                }
-                sleep_until(until).await;
-                call
-            }
+        let (course, pause) = match step {
+            Step::Done(driven) => return Ok(driven),
+            Step::Failed(fault) => return Err(fault),
+            Step::On(course, pause) => (course, pause),
         };
-        let mut answered = false;
-        let mut streamed = Streamed::default();
-        let mut watch = |data: Bytes| {
-            streamed.begun = true;
-            let event = Reply { status: 200, headers: Vec::new(), retry_after: None, body: data };
-            streamed.take(adapter.event(&call, &event)?, partials);
-            Ok(())
-        };
-        let sent = wire.send(&call, deadline, &mut watch).await;
-        // What is finished was bought: a stream that breaks after its pictures has brought them all the same.
-        if !streamed.outputs.is_empty() || sent.as_ref().is_ok_and(Reply::streamed) {
-            return Ok(Driven { outputs: streamed.outputs, usage: streamed.usage });
+        let until = Instant::now() + pause.after(started.elapsed());
+        if pause == Pause::Poll && until >= deadline {
+            return Err(driver.give_up(&course.call).await);
         }
-        let outcome = sent.and_then(|reply| {
-            answered = reply.ok();
-            if answered { adapter.read(&call, &reply, site) } else { Err(adapter.fault(&call, &reply)) }
-        });
-        turn = match outcome {
-            Ok(next) => {
-                failures = 0;
-                submitted |= call.leg == Leg::Submit;
-                next
-            }
-            Err(fault)
-                if may_repeat(&call, &fault, answered) && failures + 1 < READ_TRIES && Instant::now() < deadline =>
-            {
-                failures += 1;
-                let wait = FLOOR * failures;
-                sleep_until((Instant::now() + fault.retry_after.unwrap_or(wait).min(CEILING)).min(deadline)).await;
-                Turn::Next(call)
-            }
-            Err(fault) => {
-                if fault.kind == FaultKind::Timeout && submitted {
-                    return Err(give_up(adapter, site, &call, wire).await);
-                }
-                return Err(after_submit(fault, submitted || streamed.begun));
-            }
-        };
+        sleep_until(until.min(deadline)).await;
+        step = driver.step(course, deadline).await;
     }
 }
 
 /// Reads may be repeated when the trouble is on the way. What a provider says in its own words, in an answer or about a
 /// result, is the outcome of the job; a poll that is refused merely found it busy.
 fn may_repeat(call: &Call, fault: &Fault, answered: bool) -> bool {
-    let passing = matches!(fault.kind, FaultKind::Unavailable | FaultKind::RateLimited | FaultKind::Malformed);
+    let hung = fault.kind == FaultKind::Timeout && fault.upstream_status.is_none();
+    let passing = hung || matches!(fault.kind, FaultKind::Unavailable | FaultKind::RateLimited | FaultKind::Malformed);
     let spoken = fault.upstream_code.is_some();
     match call.leg {
         Leg::Submit | Leg::Cancel => false,
@@ -143,20 +237,6 @@ fn may_repeat(call: &Call, fault: &Fault, answered: bool) -> bool {
 fn after_submit(fault: Fault, submitted: bool) -> Fault {
     let from_provider = fault.upstream_code.is_some();
     if submitted && !from_provider { Fault { accepted: fault.accepted.max(Accepted::Maybe), ..fault } } else { fault }
-}
-
-/// Time is up: stop the job upstream, and say that it may be billed all the same.
-async fn give_up<T: Transport>(adapter: &dyn Adapter, site: &Site, call: &Call, wire: &T) -> Fault {
-    if let Some(cancel) = adapter.cancel(call, site)
-        && let Err(fault) = wire.send(&cancel, Instant::now() + CEILING, &mut |_| Ok(())).await
-    {
-        tracing::debug!(%fault, "a job could not be cancelled upstream");
-    }
-    Fault::new(FaultKind::Timeout, "the provider did not finish in time").accepted(Accepted::Maybe)
-}
-
-fn pause(waited: Duration) -> Duration {
-    (waited / SHARE).clamp(FLOOR, CEILING)
 }
 
 #[cfg(test)]

@@ -120,7 +120,7 @@ impl Runner {
         drive(upstream.adapter, &upstream.site, brief, &wire, deadline, None).await.map(|driven| driven.outputs)
     }
 
-    const fn policy(&self) -> Policy {
+    pub(super) const fn policy(&self) -> Policy {
         Policy {
             failover_on_auth: self.settings.failover_on_auth,
             failover_on_moderation: self.settings.failover_on_moderation,
@@ -154,7 +154,7 @@ impl Runner {
     }
 
     /// How long to wait for a rate limit; `None` when it is too long or has been tried often enough.
-    fn rate_limit_wait(&self, fault: &Fault, tries: usize) -> Option<Duration> {
+    pub(super) fn rate_limit_wait(&self, fault: &Fault, tries: usize) -> Option<Duration> {
         let tries = u32::try_from(tries).unwrap_or(u32::MAX);
         let longest = Duration::from_secs(self.settings.rate_limit_max_wait_seconds);
         let usual = Duration::from_millis(500).saturating_mul(2u32.saturating_pow(tries));
@@ -212,7 +212,7 @@ impl Runner {
     }
 
     /// How long one route may take while another is waiting.
-    fn patience(&self, candidate: &Candidate) -> Duration {
+    pub(super) fn patience(&self, candidate: &Candidate) -> Duration {
         let typical = Duration::from_secs(u64::from(candidate.route.typical_seconds));
         (typical * self.settings.patience_factor).max(Duration::from_secs(self.settings.min_patience_seconds))
     }
@@ -250,7 +250,7 @@ impl Outcome {
 }
 
 /// `missing` pictures in calls of at most `most`.
-fn split(missing: u32, most: u32) -> Vec<u32> {
+pub(super) fn split(missing: u32, most: u32) -> Vec<u32> {
     let most = most.max(1);
     let full = (0..missing / most).map(|_| most);
     full.chain((!missing.is_multiple_of(most)).then_some(missing % most)).collect()
@@ -289,7 +289,12 @@ fn bill_outputs(
 
 /// What a failed call costs: what the provider says; else nothing when it was not taken, the estimate when it was, and
 /// nobody knows in between.
-fn bill_fault(candidate: &Candidate, job: &Job, n: u32, fault: &Fault) -> (Charge, Option<crate::base::Usd>) {
+pub(super) fn bill_fault(
+    candidate: &Candidate,
+    job: &Job,
+    n: u32,
+    fault: &Fault,
+) -> (Charge, Option<crate::base::Usd>) {
     if let Some(usage) = &fault.usage {
         let charge = candidate.route.price.charge(&candidate.made(job, Vec::new(), Usage::clone(usage)));
         if charge.amount.is_some() {

@@ -6,11 +6,11 @@ use crate::base::id;
 use crate::catalog::{InputForm, InputShape, Route, SizeChoice};
 use crate::job::{Brief, Input, Job, Mode};
 use crate::media::{Format, Resize, Size, SizeAsk};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 /// Something that the caller asked for and did not get exactly so.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Adjustment {
     /// The parameter, by its public name.
     pub param: String,
@@ -162,11 +162,17 @@ impl Fit {
 /// All pictures or none: a route that cannot take every one is not for this job.
 fn check_inputs(job: &Job, route: &Route) -> Result<(), Misfit> {
     let most = route.inputs.as_ref().map_or(0, |inputs| inputs.max + usize::from(inputs.last.is_some()));
+    let videos = job.images.iter().filter(|given| given.mime.starts_with("video/")).count();
+    match (videos, route.inputs.as_ref().is_some_and(|inputs| inputs.video.is_some())) {
+        (1.., false) => return Err(Misfit("it takes no video".to_owned())),
+        (2.., true) => return Err(Misfit("it takes one video".to_owned())),
+        _ => {}
+    }
     let taken = |format: Format| {
         format.decodable() || route.inputs.as_ref().is_some_and(|inputs| inputs.formats.contains(&format))
     };
     let strange = job.images.iter().filter_map(Input::format).find(|format| !taken(*format));
-    match job.images.len() {
+    match job.images.len() - videos {
         _ if strange.is_some_and(|format| most > 0 && !taken(format)) => {
             let format = strange.map(|format| format.name().to_uppercase()).unwrap_or_default();
             Err(Misfit(format!("it takes no {format} images, and we cannot convert those")))
@@ -192,16 +198,21 @@ fn check_format(job: &Job, route: &Route) -> Result<(), Misfit> {
 /// Puts input pictures where the catalog says, as `write` writes them; adapters place the others themselves.
 fn put_inputs(input: &mut Map<String, Value>, job: &Job, route: &Route, write: impl Fn(&Input) -> Value) {
     let Some(inputs) = route.inputs.as_ref().filter(|inputs| inputs.form != InputForm::Parts) else { return };
+    let (videos, pictures): (Vec<&Input>, Vec<&Input>) =
+        job.images.iter().partition(|given| given.mime.starts_with("video/"));
+    if let (Some(video), Some(field)) = (videos.first(), &inputs.video) {
+        input.insert(field.clone(), write(video));
+    }
     let (given, last) = match &inputs.last {
-        Some(field) if job.images.len() > inputs.max => (&job.images[..inputs.max], job.images.last().zip(Some(field))),
-        _ => (&job.images[..], None),
+        Some(field) if pictures.len() > inputs.max => (&pictures[..inputs.max], pictures.last().zip(Some(field))),
+        _ => (&pictures[..], None),
     };
     if let Some((image, field)) = last {
         input.insert(field.clone(), write(image));
     }
-    let mut images = given.iter().map(&write);
+    let mut images = given.iter().map(|image| write(image));
     match inputs.shape {
-        InputShape::List if job.images.is_empty() => {}
+        InputShape::List if pictures.is_empty() => {}
         InputShape::List => drop(input.insert(inputs.field.clone(), images.collect())),
         InputShape::Single => input.extend(images.next().map(|image| (inputs.field.clone(), image))),
         InputShape::Numbered => {

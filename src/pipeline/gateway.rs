@@ -1,6 +1,7 @@
 //! One request from its job to its answer: the story in order.
 
 use super::answer::{Answer, Delivery, Estimate, Handle, Timing};
+use super::background::Jobs;
 use super::drive::Partials;
 use super::failover::{Outcome, Runner};
 use super::finish::Finished;
@@ -32,6 +33,8 @@ pub struct Gateway {
     pub storage: Storage,
     /// Fetches what callers name: a guard without exceptions.
     pub callers: Client,
+    /// Takes what outlives its request.
+    pub jobs: Jobs,
     /// Whether the providers are simulators.
     pub sandbox: bool,
 }
@@ -51,8 +54,13 @@ impl Gateway {
             Ok(plan) => plan,
             Err(error) => return Err(self.ledger.reject(asker, &job.model, &error).await),
         };
-        let estimate = plan.first().estimate(job, job.n).amount;
-        let record = self.ledger.open(&asker, &plan, job, estimate).await?;
+        // The dearest route that may be taken: whoever is let in can pay for wherever failover leads.
+        let estimate = plan.candidates.iter().filter_map(|candidate| candidate.estimate(job, job.n).amount).max();
+        let record = match self.ledger.open(&asker, &plan, job, estimate).await {
+            Ok(record) => record,
+            Err(error) if error.kind == ErrorKind::Unavailable => return Err(error),
+            Err(error) => return Err(self.ledger.reject(asker, &job.model, &error).await),
+        };
         let called = Instant::now();
         let deadline = asker.arrived + Duration::from_secs(self.runner.settings.deadline_seconds);
         let outcome = self.runner.run(&plan, job, asker.arrived, deadline, partials).await;
@@ -72,7 +80,7 @@ impl Gateway {
         }
     }
 
-    fn plan(&self, job: &Job) -> Result<Plan, Error> {
+    pub(super) fn plan(&self, job: &Job) -> Result<Plan, Error> {
         let today = Timestamp::now().rfc3339();
         plan::plan(job, &self.catalog.get(), |provider| self.runner.upstreams.has(provider), &today[..10])
     }
@@ -152,7 +160,7 @@ fn conclude(plan: &Plan, outcome: Outcome, deliveries: Vec<Delivery>, phases: &P
 }
 
 /// What the caller is told when pictures are missing.
-fn refusal(fault: &Fault, plan: &Plan) -> Error {
+pub(super) fn refusal(fault: &Fault, plan: &Plan) -> Error {
     let base = |kind: ErrorKind, message: String| Error {
         retry_after: fault.retry_after,
         upstream_status: fault.upstream_status,

@@ -1,5 +1,6 @@
 //! The books: a row before anything is spent, the final row before the answer ends.
 
+use super::fit::Adjustment;
 use super::plan::Plan;
 use super::trail::{Attempt, Bill};
 use super::{Answer, Timing};
@@ -40,6 +41,25 @@ pub struct Asker {
 /// A row that is open: durable, `processing`, not yet closed.
 #[derive(Debug)]
 pub struct OpenRecord(Record);
+
+/// How a stored job ended.
+#[derive(Debug)]
+pub(super) struct Settlement {
+    /// Its final status.
+    pub status: Status,
+    /// Who made it: provider and `provider/upstream`.
+    pub served: Option<(String, String)>,
+    /// Pixels of what was made.
+    pub size: Option<String>,
+    /// The format of what was made.
+    pub format: Option<String>,
+    /// Links of what was made.
+    pub outputs: Vec<String>,
+    /// What was changed or dropped.
+    pub adjustments: Vec<Adjustment>,
+    /// Code and message, when it failed.
+    pub error: Option<(String, String)>,
+}
 
 /// Keeps the books.
 #[derive(Clone)]
@@ -118,6 +138,52 @@ impl Ledger {
         let _ = self.write(record).await;
     }
 
+    /// The open row of a stored job, in whichever process it is finished. `None`: the log has no such row.
+    pub(super) async fn resume(&self, id: &str) -> Result<Option<OpenRecord>, Error> {
+        Ok(self.store.request(id, None).await?.map(OpenRecord))
+    }
+
+    /// The final row of a stored job. Writing it twice is writing it once: a process that died right after it left the
+    /// job open, and the next one comes here again.
+    pub(super) async fn settle(
+        &self,
+        record: OpenRecord,
+        trail: &[Attempt],
+        timing: Timing,
+        end: Settlement,
+    ) -> Result<(), Error> {
+        let last = trail.last();
+        let (provider, executed) =
+            end.served.or_else(|| last.map(|one| (one.provider.clone(), one.route.clone()))).unzip();
+        let (error_code, error_message) = end.error.unzip();
+        let record = Record {
+            status: end.status,
+            provider,
+            executed_model: executed,
+            size: end.size,
+            output_format: end.format,
+            error_code,
+            error_message,
+            image_count: i64::try_from(end.outputs.len()).unwrap_or(i64::MAX),
+            adjustments: text(&end.adjustments),
+            ..with_bill(record.0, trail, timing, &end.outputs)
+        };
+        self.write(record).await
+    }
+
+    /// The final row of a request that was opened and then not begun: nothing was spent.
+    pub(super) async fn withdraw(&self, record: OpenRecord) {
+        let record = Record {
+            status: Status::Cancelled,
+            cost: Some(Usd::ZERO),
+            error_code: Some("NOT_STARTED".to_owned()),
+            error_message: Some("The job could not be stored, so it was not begun. Nothing was spent.".to_owned()),
+            ..record.0
+        };
+        // The caller gets an error either way; the row was tried for as long as the writer tries.
+        let _ = self.write(record).await;
+    }
+
     /// The row of a request that never got as far as spending. Returns the error for the caller.
     pub async fn reject(&self, asker: Asker, model: &str, error: &Error) -> Error {
         let elapsed = i64::try_from(asker.arrived.elapsed().as_millis()).unwrap_or(i64::MAX);
@@ -148,7 +214,7 @@ impl Ledger {
             key_id: asker.key_id.clone(),
             endpoint: asker.endpoint.clone(),
             model: String::new(),
-            modality: "image".to_owned(),
+            modality: if asker.endpoint.contains("/videos") { "video" } else { "image" }.to_owned(),
             status: Status::Pending,
             mode: None,
             executed_model: None,

@@ -1,28 +1,38 @@
 //! The story of a request: plan it, note what it may cost, run it, account for it.
 
+mod advance;
 mod answer;
+mod background;
 mod drive;
 mod failover;
 mod finish;
 mod fit;
 mod gateway;
 mod inputs;
+mod keep;
 mod ledger;
+mod papers;
 mod plan;
 mod scale;
 mod trail;
 mod upstream;
+mod webhooks;
+mod worker;
 
 pub use answer::{Answer, Delivery, Estimate, Handle, Timing, dollars, provider_name};
+pub use background::{Arrivals, JobSettings, Jobs, Terms, read_view};
 pub use drive::Partials;
 pub use failover::Runner;
 pub use finish::{Body, Finished, Finisher};
 pub use fit::{Adjustment, brief_for};
 pub use gateway::Gateway;
 pub use ledger::{Asker, Ledger};
+pub use papers::{Made, View};
 pub use plan::Plan;
 pub use trail::{Attempt, Bill};
 pub use upstream::{Upstream, Upstreams};
+pub use webhooks::{Courier, WebhookSettings};
+pub use worker::Worker;
 
 use serde::Deserialize;
 

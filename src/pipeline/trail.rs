@@ -2,10 +2,20 @@
 
 use crate::base::Usd;
 use crate::fault::{Accepted, Fault, FaultKind};
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// One of a few words of ours. An alias, so that a stored trail can be read back.
+type Word = &'static str;
+
+/// Reads a word of ours back.
+fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Word, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let known = ["completed", "failed", "provider", "tokens", "price_table", "free"];
+    Ok(known.into_iter().find(|word| *word == text).unwrap_or_default())
+}
 
 /// One creating call and what came of it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
     /// Counting from 0, in the order of their starts.
     pub index: usize,
@@ -14,7 +24,8 @@ pub struct Attempt {
     /// `provider/upstream`.
     pub route: String,
     /// `completed` or `failed`.
-    pub status: &'static str,
+    #[serde(deserialize_with = "word")]
+    pub status: Word,
     /// Pictures asked of it.
     pub n: u32,
     /// Milliseconds from the request's arrival to this call.
@@ -24,21 +35,21 @@ pub struct Attempt {
     /// What it cost; `null` when it is unknown or nothing was bought.
     pub cost: Option<Usd>,
     /// Where the cost comes from.
-    #[serde(skip_serializing_if = "str::is_empty")]
-    pub cost_source: &'static str,
+    #[serde(default, skip_serializing_if = "str::is_empty", deserialize_with = "word")]
+    pub cost_source: Word,
     /// What it may have cost, when nobody knows whether it was bought.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_uncertain: Option<Usd>,
     /// What went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<AttemptError>,
-    /// Why the cost is unknown or estimated; for the row.
-    #[serde(skip)]
+    /// Why the cost is unknown or estimated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_note: Option<String>,
 }
 
 /// What went wrong with an attempt.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttemptError {
     /// The kind.
     pub kind: FaultKind,

@@ -37,8 +37,16 @@ impl Adapter for Replicate {
     }
 
     fn open(&self, brief: &Brief, site: &Site) -> Result<Turn, Fault> {
-        let url = format!("{}/models/{}/predictions", site.base_url, brief.model);
-        let mut call = Call::submit(url, json!({"input": brief.input}));
+        // A community's model is called by its version.
+        let mut call = if brief.model.contains(':') {
+            Call::submit(
+                format!("{}/predictions", site.base_url),
+                json!({"version": brief.model, "input": brief.input}),
+            )
+        } else {
+            let url = format!("{}/models/{}/predictions", site.base_url, brief.model);
+            Call::submit(url, json!({"input": brief.input}))
+        };
         if matches!(brief.mode, Mode::TextToImage | Mode::ImageEdit | Mode::Upscale) {
             // Long enough for quick models, short enough that little is lost with a connection that breaks.
             call.headers.push(("prefer".to_owned(), "wait=5".to_owned()));

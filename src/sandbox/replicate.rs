@@ -6,7 +6,7 @@
 //! hour; all with and without `/v1`, for clients whose base address ends before it. Which models there are, and their
 //! sizes and formats, comes from the catalog. A blocking call finds a prediction finished unless a rule says how many
 //! polls it takes. Names that a model does not know are ignored, as there. Not simulated: webhooks, streams, files,
-//! deployments, deadlines, rate limits, data addresses as outputs, videos, and knobs that do not change the picture.
+//! deployments, deadlines, rate limits, data addresses as outputs, and knobs that do not change the picture.
 
 mod error;
 mod prediction;
@@ -79,7 +79,9 @@ async fn create_by_model(
 async fn create_by_version(State(service): State<Arc<Service>>, headers: HeaderMap, body: Bytes) -> Response {
     let body: Result<Value, _> = serde_json::from_slice(&body);
     let version = body.as_ref().ok().and_then(|body| body["version"].as_str()).unwrap_or_default();
-    let model = version.split(':').next().unwrap_or_default().to_owned();
+    // What a community made is known by its version only.
+    let known = service.world.route(ID, version).is_some();
+    let model = if known { version } else { version.split(':').next().unwrap_or_default() }.to_owned();
     create(&service, &headers, model, body).await
 }
 
@@ -211,6 +213,7 @@ fn begin(route: Arc<Route>, input: Map<String, Value>, order: Order, rule: Optio
         (false, false) => Fate::Made,
     };
     let billed = match fate {
+        Fate::Made if order.seconds.is_some() => bill::result(&route, &input, order.size),
         Fate::Made => bill::price(&route.price, &input, order.size, order.count.into()),
         _ => Usd::ZERO,
     };

@@ -4,6 +4,7 @@ use super::StoreError;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection, Executor};
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,6 +21,37 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) enum Engine {
     Sqlite,
     Postgres,
+}
+
+impl Engine {
+    /// Opens a transaction that writes. In SQLite it takes the one place for writers at once, so that what it reads cannot
+    /// change before it writes; PostgreSQL's rows are locked one by one.
+    pub(super) const fn begin_write(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN IMMEDIATE",
+            // A process that stops here must not hold its locks for long.
+            Self::Postgres => {
+                "BEGIN; SET LOCAL statement_timeout = '10s'; SET LOCAL lock_timeout = '5s'; \
+                 SET LOCAL idle_in_transaction_session_timeout = '10s'"
+            }
+        }
+    }
+
+    /// Opens a transaction that reads, no single statement of it longer than so many seconds.
+    pub(super) fn begin_read(self, seconds: u64) -> String {
+        match self {
+            Self::Sqlite => "BEGIN".to_owned(),
+            Self::Postgres => format!("BEGIN READ ONLY; SET LOCAL statement_timeout = '{seconds}s'"),
+        }
+    }
+
+    /// What follows a SELECT whose rows nobody else may change until the transaction ends.
+    pub(super) const fn for_update(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " FOR UPDATE",
+        }
+    }
 }
 
 /// A database that can be connected to.
@@ -68,10 +100,13 @@ impl Target {
     }
 
     fn server(url: &str) -> Result<Self, StoreError> {
-        let options = url
+        let mut options = url
             .parse::<AnyConnectOptions>()
             .map_err(|error| refused("postgres://… (not a valid URL)", &error, ADDRESS))?
             .disable_statement_logging();
+        if !options.database_url.query_pairs().any(|(name, _)| name == "application_name") {
+            options.database_url.query_pairs_mut().append_pair("application_name", "lumenfall");
+        }
         let mut shown = options.database_url.clone();
         // Both fail only for URLs that cannot hold a password.
         let _ = shown.set_password(None);
@@ -96,7 +131,11 @@ impl Target {
             .await
             .map_err(|_| refused(&self.label, &"no answer within 5 seconds", self.advice()))?;
         let mut connection = opened.map_err(|error| refused(&self.label, &error, self.advice()))?;
-        self.migrate(&mut connection).await.map_err(|error| {
+        let migrated = match self.engine {
+            Engine::Sqlite => migrate_file(&mut connection).await,
+            Engine::Postgres => migrate_server(&mut connection).await,
+        };
+        migrated.map_err(|error| {
             let cause = format!("its tables cannot be brought to this version: {error}");
             refused(&self.label, &cause, self.advice())
         })?;
@@ -108,25 +147,6 @@ impl Target {
         // Whether the goodbye arrives does not matter.
         let _ = connection.close().await;
         Ok(())
-    }
-
-    /// Brings the tables to this version. PostgreSQL lets one process do so at a time. SQLite knows no such lock: of two
-    /// processes that start together one loses, its step is rolled back, and when it looks again the step is done.
-    async fn migrate(&self, connection: &mut AnyConnection) -> Result<(), MigrateError> {
-        let (migrations, mut chances) = match self.engine {
-            Engine::Sqlite => (&SQLITE, 10),
-            Engine::Postgres => (&POSTGRES, 1),
-        };
-        loop {
-            chances -= 1;
-            // Not `run`: through it the compiler cannot see that this future is `Send`.
-            match migrations.run_direct(None, connection, false).await {
-                Err(MigrateError::Execute(_) | MigrateError::ExecuteMigration(..)) if chances > 0 => {
-                    sleep(Duration::from_millis(50)).await;
-                }
-                done => return done,
-            }
-        }
     }
 
     /// One connection with our settings.
@@ -146,6 +166,10 @@ impl Target {
             .connect_lazy_with(self.options.clone())
     }
 
+    pub(super) const fn engine(&self) -> Engine {
+        self.engine
+    }
+
     fn advice(&self) -> &'static str {
         match self.engine {
             Engine::Sqlite => {
@@ -159,6 +183,37 @@ impl Target {
         }
     }
 }
+
+/// Brings the tables to this version. SQLite has no lock for that: of two processes that start together one loses, its
+/// step is rolled back, and when it looks again the step is done.
+async fn migrate_file(connection: &mut AnyConnection) -> Result<(), MigrateError> {
+    let mut chances = 10;
+    loop {
+        chances -= 1;
+        // Not `run`: through it the compiler cannot see that this future is `Send`.
+        match SQLITE.run_direct(None, connection, false).await {
+            Err(MigrateError::Execute(_) | MigrateError::ExecuteMigration(..)) if chances > 0 => {
+                sleep(Duration::from_millis(50)).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Brings the tables to this version, in one transaction: all of it or nothing, one process at a time, and over a pooler
+/// that lends connections by the transaction too (sqlx's own lock belongs to a session, and so do the statements that it
+/// prepares, hence the clearing away).
+async fn migrate_server(connection: &mut AnyConnection) -> Result<(), MigrateError> {
+    let migrator = Migrator { locking: false, migrations: Cow::Borrowed(&POSTGRES.migrations), ..Migrator::DEFAULT };
+    let mut transaction = connection.begin().await?;
+    transaction.execute(MIGRATION_LOCK).await?;
+    migrator.run_direct(None, &mut *transaction, false).await?;
+    transaction.execute("DEALLOCATE ALL").await?;
+    Ok(transaction.commit().await?)
+}
+
+/// One number for all that changes tables. Held until the transaction ends.
+pub(super) const MIGRATION_LOCK: &str = "SELECT pg_advisory_xact_lock(7021390514)";
 
 const ADDRESS: &str = "Set database.url (LUMENFALL_DATABASE__URL) to sqlite://path/to/file.db or \
                        postgres://user:password@host:5432/database";
@@ -180,7 +235,7 @@ async fn prepare(connection: &mut AnyConnection, engine: Engine) -> Result<(), s
                 .await?;
         }
         Engine::Postgres => {
-            connection.execute("SET application_name = 'lumenfall'").await?;
+            // Nothing: what a session is told would be lost, or meet a stranger, behind a pooler. See `begin_*`.
         }
     }
     Ok(())

@@ -1,6 +1,8 @@
 //! What can go wrong with the database, in words that are safe in a log: no password, no row, no secret.
 
+use super::books::Denial;
 use crate::error::{Error, ErrorKind};
+use std::time::Duration;
 
 /// A failure of the store.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +29,14 @@ pub enum StoreError {
     /// More rows wait to be written than the queue holds.
     #[error("the request log is behind: its queue is full")]
     Full,
+    /// Balance, budget or a limit of the key forbids it.
+    #[error("{0}")]
+    Denied(Denial),
+    /// The journal's directory cannot be used: at start, so the text is for the operator.
+    #[error(
+        "cannot use {0} for the journal: {1}. Make it writable, or set database.journal (LUMENFALL_DATABASE__JOURNAL)"
+    )]
+    Journal(String, std::io::Error),
     /// The store is closing or closed.
     #[error("the request log is closed")]
     Closed,
@@ -54,9 +64,25 @@ impl From<StoreError> for Error {
         if let StoreError::UnknownAccount(_) = error {
             return Self::invalid("account", error.to_string());
         }
+        if let StoreError::Denied(denial) = error {
+            return denied(&denial);
+        }
         tracing::error!(cause = %error, "the store failed");
         Self::new(ErrorKind::Unavailable, "The gateway's database is not reachable. Try again shortly.")
     }
+}
+
+fn denied(denial: &Denial) -> Error {
+    let kind = match denial {
+        Denial::Balance | Denial::Budget(_) => ErrorKind::InsufficientBalance,
+        Denial::Rate { .. } | Denial::Concurrency(_) => ErrorKind::RateLimited,
+    };
+    let retry_after = match denial {
+        Denial::Rate { wait, .. } => Some(*wait),
+        Denial::Concurrency(_) => Some(Duration::from_secs(1)),
+        Denial::Balance | Denial::Budget(_) => None,
+    };
+    Error { retry_after, ..Error::new(kind, denial.to_string()) }
 }
 
 /// Whether the database refused what a statement carried (a value too large, a broken constraint), so that the same

@@ -78,7 +78,7 @@ impl Store {
              status = NULL, headers = NULL, body = NULL, stored = NULL WHERE idempotency.expires_at <= ",
         );
         sql.bind(now.millis())?;
-        Ok(sql.query().execute(&self.pool).await?.rows_affected() == 1)
+        Ok(self.run(sql).await? == 1)
     }
 
     /// Who holds a key, and what came of it.
@@ -89,7 +89,7 @@ impl Store {
         );
         sql.bind(claim.account_id.clone())?.push(" AND key_hash = ").bind(claim.key_hash.clone())?;
         sql.push(" AND expires_at > ").bind(now.millis())?;
-        sql.query().fetch_optional(&self.pool).await?.as_ref().map(read).transpose()
+        self.row(sql).await?.as_ref().map(read).transpose()
     }
 
     /// Writes what came of a claimed request. Whether the claim was still its own.
@@ -104,14 +104,14 @@ impl Store {
         sql.bind(i64::from(kept.status))?.push(", headers = ").bind(headers)?;
         sql.push(", body = ").bind(body)?.push(", stored = ").bind(stored)?;
         own(&mut sql, claim)?;
-        Ok(sql.query().execute(&self.pool).await?.rows_affected() == 1)
+        Ok(self.run(sql).await? == 1)
     }
 
     /// Gives a claim back: nothing was bought under it, and the key may be used again.
     pub async fn release(&self, claim: &Claim) -> Result<(), StoreError> {
         let mut sql = Sql::new("DELETE FROM idempotency");
         own(&mut sql, claim)?;
-        sql.query().execute(&self.pool).await?;
+        self.run(sql).await?;
         Ok(())
     }
 
@@ -119,7 +119,7 @@ impl Store {
     pub async fn sweep_idempotency(&self, now: Timestamp) -> Result<u64, StoreError> {
         let mut sql = Sql::new("DELETE FROM idempotency WHERE expires_at <= ");
         sql.bind(now.millis())?;
-        Ok(sql.query().execute(&self.pool).await?.rows_affected())
+        self.run(sql).await
     }
 }
 

@@ -1,18 +1,22 @@
 //! Keys: making, finding, rotating and revoking them. A secret leaves this file once, when it is made.
 
+use super::books::{Limits, Used};
+use super::connect::Engine;
 use super::credential::{self, Credential};
 use super::page::{List, Page, moment};
+use super::posting::Books;
 use super::record::stored_name;
-use super::sql::{Conditions, Sql};
+use super::sql::{Conditions, Kind, Sql, rows_of_json};
 use super::{Store, StoreError};
-use crate::base::{Secret, Timestamp, id};
-use serde::Serialize;
+use crate::base::{Secret, Timestamp, Usd, id};
+use serde_json::json;
 use sqlx::Row;
 use sqlx::any::AnyRow;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 /// A key as it may be shown: nothing in it opens anything.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     /// The public half.
     pub id: String,
@@ -32,6 +36,10 @@ pub struct Key {
     pub expires_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+    /// What bounds it.
+    pub limits: Limits,
+    /// What it has used.
+    pub used: Used,
 }
 
 /// What a new key shall be.
@@ -47,6 +55,8 @@ pub struct NewKey {
     pub allowed_models: Vec<String>,
     /// When it ends by itself.
     pub expires_at: Option<Timestamp>,
+    /// What bounds it.
+    pub limits: Limits,
 }
 
 /// Whether a key was revoked.
@@ -69,7 +79,17 @@ pub struct ListedKeys {
     pub has_newer: bool,
 }
 
-const SHOWN: &str = "id, account_id, name, last_four, admin, allowed_models, created_at, expires_at, revoked_at";
+/// What identifies a key.
+const CARD: &str = "id, account_id, name, last_four, admin, allowed_models, created_at, expires_at, revoked_at";
+/// What bounds it.
+const LIMITS: &str = "budget, budget_daily, budget_monthly, budget_soft, rate_limit_rpm, max_concurrent";
+/// What bounds it and what it has used.
+pub(super) const BOUNDS: &str = "budget, budget_daily, budget_monthly, budget_soft, rate_limit_rpm, max_concurrent, \
+                                 reserved, running, spent, day, spent_day, month, spent_month, minute, begun";
+pub(super) static SHOWN: LazyLock<String> = LazyLock::new(|| format!("{CARD}, {BOUNDS}"));
+/// The counters, in the order of [`BOUNDS`].
+const COUNTERS: [&str; 9] =
+    ["reserved", "running", "spent", "day", "spent_day", "month", "spent_month", "minute", "begun"];
 
 impl Store {
     /// Makes a key. The secret is the full key, and this is the only time that it can be seen.
@@ -77,7 +97,7 @@ impl Store {
         let now = Timestamp::now();
         let full = credential::assemble(&id::fresh(now), &id::secret());
         let parts = Credential::parse(&full).ok_or(StoreError::KeyShape)?;
-        insert(&parts, &new, now)?.query().execute(&self.pool).await.map_err(|error| account_fault(error, &new))?;
+        self.run(insert(&parts, &new, now)?).await.map_err(|error| account_fault(error, &new))?;
         let key = Key {
             id: parts.id.to_owned(),
             last_four: parts.last_four().to_owned(),
@@ -88,6 +108,8 @@ impl Store {
             created_at: now,
             expires_at: new.expires_at,
             revoked_at: None,
+            limits: new.limits,
+            used: Used::default(),
         };
         Ok((key, Secret::new(full)))
     }
@@ -102,27 +124,8 @@ impl Store {
             " ON CONFLICT (id) DO UPDATE SET hash = excluded.hash, last_four = excluded.last_four, \
              previous_hash = NULL, previous_until = NULL WHERE api_keys.hash <> excluded.hash",
         );
-        sql.query().execute(&self.pool).await.map_err(|error| account_fault(error, &new))?;
+        self.run(sql).await.map_err(|error| account_fault(error, &new))?;
         self.key(parts.id, None).await?.ok_or(StoreError::Query(sqlx::Error::RowNotFound))
-    }
-
-    /// The key that this text is, if it is one and may be used at `now`.
-    pub async fn authenticate(&self, full: &str, now: Timestamp) -> Result<Option<Key>, StoreError> {
-        let Some(parts) = Credential::parse(full) else { return Ok(None) };
-        let mut sql =
-            Sql::new(&format!("SELECT {SHOWN}, hash, previous_hash, previous_until FROM api_keys WHERE id = "));
-        sql.bind(parts.id)?;
-        let Some(row) = sql.query().fetch_optional(&self.pool).await? else { return Ok(None) };
-        let offered = credential::hash(parts.secret);
-        let current = credential::matches(&offered, &row.try_get::<String, _>("hash")?);
-        let in_grace = moment(&row, "previous_until")?.is_some_and(|until| now < until);
-        let previous = row.try_get::<Option<String>, _>("previous_hash")?.filter(|_| in_grace);
-        if !current && !previous.is_some_and(|hash| credential::matches(&offered, &hash)) {
-            return Ok(None);
-        }
-        let key = read(&row)?;
-        let usable = key.revoked_at.is_none() && key.expires_at.is_none_or(|end| now < end);
-        Ok(usable.then_some(key))
     }
 
     /// A page of keys. `None`: the cursor is no key (of that account).
@@ -139,7 +142,7 @@ impl Store {
             Some(KeyStatus::Active) => conditions.is("revoked_at IS NULL"),
             Some(KeyStatus::Revoked) => conditions.is("revoked_at IS NOT NULL"),
         }
-        let list = List { table: "api_keys", columns: SHOWN, conditions: &conditions, account };
+        let list = List { table: "api_keys", columns: &SHOWN, conditions: &conditions, account };
         let Some(walked) = list.walk(self, page).await? else { return Ok(None) };
         let keys = walked.rows.iter().map(read).collect::<Result<_, _>>()?;
         Ok(Some(ListedKeys { keys, has_older: walked.has_older, has_newer: walked.has_newer }))
@@ -147,9 +150,9 @@ impl Store {
 
     /// One key; with an account, only if it is that account's.
     pub async fn key(&self, id: &str, account: Option<&str>) -> Result<Option<Key>, StoreError> {
-        let mut sql = Sql::new(&format!("SELECT {SHOWN} FROM api_keys"));
+        let mut sql = Sql::new(&format!("SELECT {} FROM api_keys", *SHOWN));
         one(id, account).write(&mut sql)?;
-        sql.query().fetch_optional(&self.pool).await?.as_ref().map(read).transpose()
+        self.row(sql).await?.as_ref().map(read).transpose()
     }
 
     /// Revokes a key at once. Whether there is such a key; revoking again keeps the first moment.
@@ -157,7 +160,7 @@ impl Store {
         let mut sql = Sql::new("UPDATE api_keys SET revoked_at = COALESCE(revoked_at, ");
         sql.bind(now.millis())?.push(")");
         one(id, account).write(&mut sql)?;
-        Ok(sql.query().execute(&self.pool).await?.rows_affected() > 0)
+        Ok(self.run(sql).await? > 0)
     }
 
     /// Gives a key a new secret; the old one works for `grace` longer. `None`: no such key, or it is revoked.
@@ -177,7 +180,7 @@ impl Store {
         let mut conditions = one(id, account);
         conditions.is("revoked_at IS NULL");
         conditions.write(&mut sql)?;
-        if sql.query().execute(&self.pool).await?.rows_affected() == 0 {
+        if self.run(sql).await? == 0 {
             return Ok(None);
         }
         Ok(self.key(id, account).await?.map(|key| (key, Secret::new(full))))
@@ -189,18 +192,24 @@ impl Store {
             "SELECT id FROM api_keys WHERE admin = 1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ",
         );
         sql.bind(Timestamp::now().millis())?.push(") LIMIT 1");
-        Ok(sql.query().fetch_optional(&self.pool).await?.is_some())
+        Ok(self.row(sql).await?.is_some())
     }
 }
 
 fn insert(parts: &Credential<'_>, new: &NewKey, now: Timestamp) -> Result<Sql, StoreError> {
     let models = serde_json::to_string(&new.allowed_models).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let mut sql = Sql::new(&format!("INSERT INTO api_keys ({SHOWN}, hash) VALUES ("));
+    let mut sql = Sql::new(&format!("INSERT INTO api_keys ({CARD}, hash, {LIMITS}) VALUES ("));
     sql.bind(parts.id)?.push(", ").bind(new.account_id.clone())?;
     sql.push(", ").bind(new.name.as_deref().map(stored_name))?.push(", ").bind(parts.last_four())?;
     sql.push(", ").bind(i64::from(new.admin))?.push(", ").bind(models)?;
     sql.push(", ").bind(now.millis())?.push(", ").bind(new.expires_at.map(Timestamp::millis))?;
-    sql.push(", ").bind(None::<i64>)?.push(", ").bind(credential::hash(parts.secret))?.push(")");
+    sql.push(", ").bind(None::<i64>)?.push(", ").bind(credential::hash(parts.secret))?;
+    let limits = &new.limits;
+    for budget in [limits.budget, limits.budget_daily, limits.budget_monthly] {
+        sql.push(", ").bind(budget.map(Usd::micros))?;
+    }
+    sql.push(", ").bind(i64::from(limits.budget_soft))?;
+    sql.push(", ").bind(limits.rate_limit_rpm)?.push(", ").bind(limits.max_concurrent)?.push(")");
     Ok(sql)
 }
 
@@ -212,18 +221,69 @@ fn one(id: &str, account: Option<&str>) -> Conditions {
 }
 
 /// The account is the only thing that a key refers to.
-fn account_fault(error: sqlx::Error, new: &NewKey) -> StoreError {
-    match error.as_database_error() {
-        Some(cause) if cause.is_foreign_key_violation() => StoreError::UnknownAccount(new.account_id.clone()),
-        _ => error.into(),
+fn account_fault(error: StoreError, new: &NewKey) -> StoreError {
+    match &error {
+        StoreError::Query(cause) if cause.as_database_error().is_some_and(|cause| cause.is_foreign_key_violation()) => {
+            StoreError::UnknownAccount(new.account_id.clone())
+        }
+        _ => error,
     }
 }
 
-fn read(row: &AnyRow) -> Result<Key, StoreError> {
+/// Reads the columns of [`BOUNDS`].
+pub(super) fn read_bounds(row: &AnyRow) -> Result<(Limits, Used), StoreError> {
+    let number = |column: &str| row.try_get::<i64, _>(column);
+    let maybe = |column: &str| row.try_get::<Option<i64>, _>(column);
+    let usd = |column: &str| number(column).map(Usd::from_micros);
+    let limits = Limits {
+        budget: maybe("budget")?.map(Usd::from_micros),
+        budget_daily: maybe("budget_daily")?.map(Usd::from_micros),
+        budget_monthly: maybe("budget_monthly")?.map(Usd::from_micros),
+        budget_soft: number("budget_soft")? != 0,
+        rate_limit_rpm: maybe("rate_limit_rpm")?,
+        max_concurrent: maybe("max_concurrent")?,
+    };
+    let used = Used {
+        reserved: usd("reserved")?,
+        running: number("running")?,
+        spent: usd("spent")?,
+        day: number("day")?,
+        spent_day: usd("spent_day")?,
+        month: number("month")?,
+        spent_month: usd("spent_month")?,
+        minute: number("minute")?,
+        begun: number("begun")?,
+    };
+    Ok((limits, used))
+}
+
+/// The statement that stores what a transaction did to its keys, which it holds locked.
+pub(super) fn write_back(engine: Engine, books: &Books) -> Result<Option<Sql>, StoreError> {
+    if books.keys.is_empty() {
+        return Ok(None);
+    }
+    let line = |(id, (_, used)): (&String, &(Limits, Used))| {
+        json!({"id": id, "reserved": used.reserved.micros(), "running": used.running, "spent": used.spent.micros(),
+               "day": used.day, "spent_day": used.spent_day.micros(), "month": used.month,
+               "spent_month": used.spent_month.micros(), "minute": used.minute, "begun": used.begun})
+    };
+    let lines: Vec<_> = books.keys.iter().map(line).collect();
+    let counters = COUNTERS.map(|name| (name, Kind::Number));
+    let columns: Vec<_> = std::iter::once(("id", Kind::Text)).chain(counters).collect();
+    let changes = COUNTERS.map(|name| format!("{name} = now.{name}"));
+    let mut sql = Sql::new(&format!("UPDATE api_keys SET {} FROM (", changes.join(", ")));
+    rows_of_json(engine, &columns, &lines, &mut sql)?;
+    sql.push(") AS now WHERE api_keys.id = now.id");
+    Ok(Some(sql))
+}
+
+/// Reads a row of [`SHOWN`].
+pub(super) fn read(row: &AnyRow) -> Result<Key, StoreError> {
     let models: String = row.try_get("allowed_models")?;
     // A list that cannot be read must not become "all models".
     let allowed_models =
         serde_json::from_str(&models).map_err(|_| StoreError::Unknown { what: "list of models", value: models })?;
+    let (limits, used) = read_bounds(row)?;
     Ok(Key {
         id: row.try_get("id")?,
         account_id: row.try_get("account_id")?,
@@ -234,5 +294,7 @@ fn read(row: &AnyRow) -> Result<Key, StoreError> {
         created_at: moment(row, "created_at")?.unwrap_or(Timestamp::from_millis(0)),
         expires_at: moment(row, "expires_at")?,
         revoked_at: moment(row, "revoked_at")?,
+        limits,
+        used,
     })
 }

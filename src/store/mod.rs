@@ -1,33 +1,53 @@
-//! The database: the request log that people bill from, and the keys. One code path for SQLite and PostgreSQL.
+//! The database: the request log that people bill from, the accounts and the keys. One code path for SQLite and
+//! PostgreSQL.
 //!
-//! Rows of the log are written by [`Writer`] only, many in one transaction. Everything is read through a pool, so that a
-//! slow report never holds up the log.
+//! Rows of the log are written by [`Writer`] only, many in one transaction, and with them whatever they change about
+//! money. Everything is read through a pool, so that a slow report never holds up the log. No statement has a name and no
+//! session has a state, so a pooler that lends connections by the transaction may stand in between.
 
+pub mod accounts;
+pub mod books;
 mod connect;
 mod credential;
+mod desk;
 mod error;
+pub mod export;
 pub mod idempotency;
+pub mod jobs;
+mod journal;
 pub mod keys;
+mod known;
+mod open;
 pub mod page;
+mod partitions;
+pub mod payloads;
+mod posting;
 pub mod record;
 pub mod requests;
+mod rollup;
 mod sql;
+pub mod summary;
+pub mod webhooks;
 pub mod writer;
 
+pub use accounts::NewAccount;
+pub use books::{Account, Billing, Denial, LimitEvent, Limits, Used};
 pub use error::StoreError;
+pub use export::ExportFormat;
 pub use idempotency::{Claim, Claimed, Kept, KeptBody};
+pub use jobs::{JobRow, JobSave, JobStatus, LeasedJob, ListedJobs};
 pub use keys::{Key, KeyStatus, ListedKeys, NewKey};
+pub use open::Store;
 pub use page::{Cursor, Page};
+pub use payloads::{NewPayload, Purged};
 pub use record::{Record, Status};
-pub use requests::{Filter, Group, GroupBy, Listed, Summary};
+pub use requests::{Filter, Listed};
+pub use summary::{Group, GroupBy, Summary};
+pub use webhooks::{Delivery, ListedDeliveries, NewDelivery, Tried};
 pub use writer::{Stats, Writer};
 
-use connect::Target;
 use serde::Deserialize;
-use sqlx::AnyPool;
 use std::fmt;
-use std::time::Duration;
-use tokio::time::timeout;
 
 /// Where the data is.
 #[derive(Clone, Deserialize)]
@@ -37,47 +57,27 @@ pub struct Settings {
     pub url: String,
     /// How many connections this process opens at most; one of them belongs to the writer.
     pub max_connections: u32,
+    /// Seconds that a question to PostgreSQL may take.
+    pub statement_timeout_seconds: u64,
+    /// Directory for rows while the database is away; empty for none, then rows wait in memory and requests are refused.
+    pub journal: String,
+    /// Bytes in the journal beyond which no request is let in.
+    pub journal_max_bytes: u64,
+    /// Months of the log that are kept besides the current one; 0 for all.
+    pub retention_months: u32,
+}
+
+impl Settings {
+    /// The same without a journal, for commands that only look or change something small.
+    #[must_use]
+    pub fn without_journal(&self) -> Self {
+        Self { journal: String::new(), ..self.clone() }
+    }
 }
 
 /// The address can hold a password, so it is not shown.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings").field("max_connections", &self.max_connections).finish_non_exhaustive()
-    }
-}
-
-/// An open database.
-#[derive(Clone)]
-pub struct Store {
-    pool: AnyPool,
-    writer: Writer,
-}
-
-impl Store {
-    /// Connects, brings the tables to this version and starts the writer. Errors say what an operator can do.
-    pub async fn open(settings: &Settings) -> Result<Self, StoreError> {
-        let target = Target::parse(&settings.url)?;
-        target.ready().await?;
-        tracing::info!(database = target.label(), "the database is open");
-        let pool = target.pool(settings.max_connections.saturating_sub(1).max(1));
-        Ok(Self { pool, writer: Writer::start(target) })
-    }
-
-    /// Whether the database answers, for readiness checks.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        let question = sqlx::query("SELECT 1").execute(&self.pool);
-        timeout(Duration::from_secs(2), question).await.map_err(|_| StoreError::Silent)??;
-        Ok(())
-    }
-
-    /// The one place that writes the request log.
-    pub fn writer(&self) -> &Writer {
-        &self.writer
-    }
-
-    /// Writes what waits to be written and hangs up. Later writes through other handles are refused.
-    pub async fn close(self) {
-        self.writer.stop().await;
-        self.pool.close().await;
     }
 }

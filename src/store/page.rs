@@ -24,6 +24,8 @@ pub enum Cursor {
     After(String),
     /// The rows just newer than this id.
     Before(String),
+    /// The oldest rows.
+    End,
 }
 
 /// A page as it was read.
@@ -55,6 +57,7 @@ impl List<'_> {
             Cursor::Start => (None, false),
             Cursor::After(id) => (Some(id), false),
             Cursor::Before(id) => (Some(id), true),
+            Cursor::End => (None, true),
         };
         let place = match cursor {
             None => None,
@@ -89,7 +92,7 @@ impl List<'_> {
         conditions.when("account_id =", self.account);
         let mut sql = Sql::new(&format!("SELECT created_at FROM {}", self.table));
         conditions.write(&mut sql)?;
-        let row = sql.query().fetch_optional(&store.pool).await?;
+        let row = store.row(sql).await?;
         Ok(row.map(|row| row.try_get("created_at")).transpose()?.map(|moment| (moment, id.to_owned())))
     }
 
@@ -110,7 +113,7 @@ impl List<'_> {
         let order = if comparison.starts_with('>') { "ASC" } else { "DESC" };
         sql.push(&format!(" ORDER BY created_at {order}, id {order} LIMIT "));
         sql.bind(i64::try_from(limit).unwrap_or(i64::MAX))?;
-        Ok(sql.query().fetch_all(&store.pool).await?)
+        store.rows(sql).await
     }
 }
 

@@ -2,14 +2,15 @@
 
 use super::StoreError;
 use super::page::moment;
-use super::sql::Sql;
+use super::sql::Kind;
 use crate::base::{Timestamp, Usd};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-/// A request, as the log keeps it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// A request, as the log keeps it. Serialised, it has the columns of the table: so it is sent to the database, and so it
+/// lies in the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// `req_…`
     pub id: String,
@@ -34,14 +35,17 @@ pub struct Record {
     /// The provider that ran it.
     pub provider: Option<String>,
     /// What it cost; absent when that is not known.
+    #[serde(with = "maybe_micros")]
     pub cost: Option<Usd>,
     /// `provider`, `tokens`, `price_table`, `free`, or why the cost is not known.
     pub cost_source: Option<String>,
     /// What else there is to say about the cost.
     pub cost_note: Option<String>,
     /// What it was expected to cost.
+    #[serde(with = "maybe_micros")]
     pub cost_estimate: Option<Usd>,
     /// Possibly spent besides, on attempts whose end is not known.
+    #[serde(with = "micros")]
     pub cost_uncertain: Usd,
     /// From the first byte in to the last byte out.
     pub duration_ms: Option<i64>,
@@ -66,6 +70,7 @@ pub struct Record {
     /// From `traceparent`.
     pub trace_id: Option<String>,
     /// The caller's end user.
+    #[serde(rename = "end_user")]
     pub user: Option<String>,
     /// Size of the request's body.
     pub request_size_bytes: i64,
@@ -78,11 +83,12 @@ pub struct Record {
     /// JSON array: what was changed or dropped on the way.
     pub adjustments: String,
     /// Whether simulators answered.
+    #[serde(with = "digit")]
     pub sandbox: bool,
 }
 
 /// How far a request got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Taken, not begun.
@@ -112,6 +118,11 @@ impl Status {
         }
     }
 
+    /// Whether the request is still running, so that its money is held and not spent.
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Pending | Self::Processing)
+    }
+
     /// Reads what [`Status::as_str`] wrote.
     pub fn parse(text: &str) -> Option<Self> {
         use Status::{Cancelled, Completed, Pending, Processing, Rejected, UpstreamFailure};
@@ -119,90 +130,74 @@ impl Status {
     }
 }
 
-/// The columns, in the order of [`Record::bind`].
-pub(super) const COLUMNS: [&str; 34] = [
-    "id",
-    "created_at",
-    "account_id",
-    "key_id",
-    "endpoint",
-    "model",
-    "modality",
-    "status",
-    "mode",
-    "executed_model",
-    "provider",
-    "cost",
-    "cost_source",
-    "cost_note",
-    "cost_estimate",
-    "cost_uncertain",
-    "duration_ms",
-    "gateway_ms",
-    "provider_ms",
-    "response_ms",
-    "image_count",
-    "size",
-    "output_format",
-    "error_code",
-    "error_message",
-    "session_id",
-    "trace_id",
-    "end_user",
-    "request_size_bytes",
-    "response_size_bytes",
-    "attempts",
-    "timeline",
-    "adjustments",
-    "sandbox",
+/// The columns of a record and what they hold. The first two are the key.
+pub(super) const COLUMNS: [(&str, Kind); 34] = [
+    ("id", Kind::Text),
+    ("created_at", Kind::Number),
+    ("account_id", Kind::Text),
+    ("key_id", Kind::Text),
+    ("endpoint", Kind::Text),
+    ("model", Kind::Text),
+    ("modality", Kind::Text),
+    ("status", Kind::Text),
+    ("mode", Kind::Text),
+    ("executed_model", Kind::Text),
+    ("provider", Kind::Text),
+    ("cost", Kind::Number),
+    ("cost_source", Kind::Text),
+    ("cost_note", Kind::Text),
+    ("cost_estimate", Kind::Number),
+    ("cost_uncertain", Kind::Number),
+    ("duration_ms", Kind::Number),
+    ("gateway_ms", Kind::Number),
+    ("provider_ms", Kind::Number),
+    ("response_ms", Kind::Number),
+    ("image_count", Kind::Number),
+    ("size", Kind::Text),
+    ("output_format", Kind::Text),
+    ("error_code", Kind::Text),
+    ("error_message", Kind::Text),
+    ("session_id", Kind::Text),
+    ("trace_id", Kind::Text),
+    ("end_user", Kind::Text),
+    ("request_size_bytes", Kind::Number),
+    ("response_size_bytes", Kind::Number),
+    ("attempts", Kind::Text),
+    ("timeline", Kind::Text),
+    ("adjustments", Kind::Text),
+    ("sandbox", Kind::Number),
 ];
 
 /// How many characters of a name are kept. Names are indexed, and PostgreSQL refuses index rows beyond 2.7 kB.
 const NAME: usize = 256;
 /// How many characters of an error's message are kept.
 const MESSAGE: usize = 2000;
+/// How many bytes of a list (attempts, timeline, adjustments) are kept.
+const LIST: usize = 64 * 1024;
 
 impl Record {
-    /// Writes the row as `($1, $2, …)` into an INSERT.
-    pub(super) fn bind(&self, sql: &mut Sql) -> Result<(), StoreError> {
-        let name = |text: &str| clean(text, NAME);
-        let maybe = |text: &Option<String>| text.as_deref().map(name);
-        let whole = |text: &str| clean(text, usize::MAX);
-        sql.push("(").bind(name(&self.id))?;
-        sql.push(",").bind(self.created_at.millis())?;
-        sql.push(",").bind(name(&self.account_id))?;
-        sql.push(",").bind(name(&self.key_id))?;
-        sql.push(",").bind(name(&self.endpoint))?;
-        sql.push(",").bind(name(&self.model))?;
-        sql.push(",").bind(name(&self.modality))?;
-        sql.push(",").bind(self.status.as_str())?;
-        sql.push(",").bind(maybe(&self.mode))?;
-        sql.push(",").bind(maybe(&self.executed_model))?;
-        sql.push(",").bind(maybe(&self.provider))?;
-        sql.push(",").bind(self.cost.map(Usd::micros))?;
-        sql.push(",").bind(maybe(&self.cost_source))?;
-        sql.push(",").bind(self.cost_note.as_deref().map(|text| clean(text, MESSAGE)))?;
-        sql.push(",").bind(self.cost_estimate.map(Usd::micros))?;
-        sql.push(",").bind(self.cost_uncertain.micros())?;
-        sql.push(",").bind(self.duration_ms)?;
-        sql.push(",").bind(self.gateway_ms)?;
-        sql.push(",").bind(self.provider_ms)?;
-        sql.push(",").bind(self.response_ms)?;
-        sql.push(",").bind(self.image_count)?;
-        sql.push(",").bind(maybe(&self.size))?;
-        sql.push(",").bind(maybe(&self.output_format))?;
-        sql.push(",").bind(maybe(&self.error_code))?;
-        sql.push(",").bind(self.error_message.as_deref().map(|text| clean(text, MESSAGE)))?;
-        sql.push(",").bind(maybe(&self.session_id))?;
-        sql.push(",").bind(maybe(&self.trace_id))?;
-        sql.push(",").bind(maybe(&self.user))?;
-        sql.push(",").bind(self.request_size_bytes)?;
-        sql.push(",").bind(self.response_size_bytes)?;
-        sql.push(",").bind(whole(&self.attempts))?;
-        sql.push(",").bind(whole(&self.timeline))?;
-        sql.push(",").bind(whole(&self.adjustments))?;
-        sql.push(",").bind(i64::from(self.sandbox))?.push(")");
-        Ok(())
+    /// As both databases take it: names and messages of bounded length, lists of bounded size, no NUL (PostgreSQL knows
+    /// none).
+    #[must_use]
+    pub(super) fn storable(mut self) -> Self {
+        for name in [&mut self.id, &mut self.account_id, &mut self.key_id, &mut self.endpoint, &mut self.model] {
+            clean(name, NAME);
+        }
+        clean(&mut self.modality, NAME);
+        let names = [&mut self.mode, &mut self.executed_model, &mut self.provider, &mut self.cost_source];
+        let more = [&mut self.size, &mut self.output_format, &mut self.error_code, &mut self.session_id];
+        let last = [&mut self.trace_id, &mut self.user];
+        for name in names.into_iter().chain(more).chain(last).flatten() {
+            clean(name, NAME);
+        }
+        for message in [&mut self.cost_note, &mut self.error_message].into_iter().flatten() {
+            clean(message, MESSAGE);
+        }
+        for list in [&mut self.attempts, &mut self.timeline, &mut self.adjustments] {
+            clean(list, usize::MAX);
+            bound(list);
+        }
+        self
     }
 
     /// Reads a row of [`COLUMNS`].
@@ -250,12 +245,75 @@ impl Record {
 
 /// A name as it is stored, for comparing with stored ones.
 pub(super) fn stored_name(text: &str) -> String {
-    clean(text, NAME)
+    let mut name = text.to_owned();
+    clean(&mut name, NAME);
+    name
 }
 
-/// Text that both databases take: no NUL (PostgreSQL knows none), at most so many characters.
-fn clean(text: &str, limit: usize) -> String {
-    text.chars().take(limit).map(|c| if c == '\0' { char::REPLACEMENT_CHARACTER } else { c }).collect()
+fn clean(text: &mut String, limit: usize) {
+    if let Some((end, _)) = text.char_indices().nth(limit) {
+        text.truncate(end);
+    }
+    if text.contains('\0') {
+        *text = text.replace('\0', "\u{fffd}");
+    }
+}
+
+/// Cuts a JSON list to what a row holds: its last entries go, and the last that stays says so.
+fn bound(list: &mut String) {
+    if list.len() <= LIST {
+        return;
+    }
+    let mut entries = serde_json::from_str::<Vec<serde_json::Value>>(list).unwrap_or_default();
+    let whole = entries.len();
+    let mut size = 0;
+    entries.retain(|entry| {
+        size += entry.to_string().len() + 1;
+        size < LIST - 100
+    });
+    entries.push(serde_json::json!({"left_out": whole - entries.len()}));
+    *list = serde_json::Value::Array(entries).to_string();
+}
+
+/// Money as the database counts it.
+mod micros {
+    use crate::base::Usd;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(amount: &Usd, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(amount.micros())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Usd, D::Error> {
+        i64::deserialize(deserializer).map(Usd::from_micros)
+    }
+}
+
+/// The same where it may be unknown.
+mod maybe_micros {
+    use crate::base::Usd;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(amount: &Option<Usd>, serializer: S) -> Result<S::Ok, S::Error> {
+        amount.map(Usd::micros).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Usd>, D::Error> {
+        Ok(Option::<i64>::deserialize(deserializer)?.map(Usd::from_micros))
+    }
+}
+
+/// Yes and no as 1 and 0.
+mod digit {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(yes: &bool, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(i64::from(*yes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+        i64::deserialize(deserializer).map(|digit| digit != 0)
+    }
 }
 
 #[cfg(test)]
@@ -264,8 +322,23 @@ mod tests {
 
     #[test]
     fn text_is_cut_between_characters() {
-        assert_eq!(clean("żółw\0", 3), "żół");
-        assert_eq!(clean("a\0b", 9), "a\u{fffd}b");
+        let cleaned = |text: &str, limit| {
+            let mut text = text.to_owned();
+            clean(&mut text, limit);
+            text
+        };
+        assert_eq!(cleaned("żółw\0", 3), "żół");
+        assert_eq!(cleaned("a\0b", 9), "a\u{fffd}b");
+    }
+
+    #[test]
+    fn lists_are_cut_between_entries() {
+        let mut list = serde_json::to_string(&vec!["x".repeat(1000); 100]).unwrap();
+        bound(&mut list);
+        assert!(list.len() <= LIST);
+        let entries: Vec<serde_json::Value> = serde_json::from_str(&list).unwrap();
+        assert_eq!(entries[0], "x".repeat(1000));
+        assert_eq!(entries.last().unwrap()["left_out"], 100 - (entries.len() - 1));
     }
 
     #[test]

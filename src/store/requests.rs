@@ -1,11 +1,11 @@
-//! Reading the request log: one row, pages, totals; and settling what a crash left behind.
+//! Reading the request log: one row, pages, everything; and settling what a crash left behind.
 
 use super::page::{List, Page};
-use super::record::{COLUMNS, Record, stored_name};
+use super::posting::{Act, Step, post};
+use super::record::{COLUMNS, Record, Status, stored_name};
 use super::sql::{Conditions, Sql, Value};
 use super::{Store, StoreError};
 use crate::base::{Timestamp, Usd};
-use sqlx::Row;
 use std::sync::LazyLock;
 
 /// Which requests are meant. Every field narrows; none means all.
@@ -48,52 +48,11 @@ pub struct Listed {
     pub has_newer: bool,
 }
 
-/// What a summary is broken down by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GroupBy {
-    /// Day in UTC, `2026-11-20`.
-    Day,
-    /// Model as asked for.
-    Model,
-    /// Provider that ran.
-    Provider,
-    /// Key.
-    Key,
-    /// End user.
-    User,
-}
-
-/// A part of a summary.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Group {
-    /// The day, model, provider, key or user; empty where a request has none.
-    pub key: String,
-    /// How many requests.
-    pub count: i64,
-    /// What they cost together.
-    pub cost: Usd,
-}
-
-/// Totals over every match of a filter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Summary {
-    /// How many requests.
-    pub count: i64,
-    /// What they cost together, as far as known.
-    pub cost: Usd,
-    /// The parts, when asked for: days newest first, everything else costliest first, 1000 at most.
-    pub groups: Option<Vec<Group>>,
-}
-
-const DAY_MS: i64 = 86_400_000;
-
-/// CAST, because PostgreSQL's sum of integers is a NUMERIC.
-const TOTALS: &str = "COUNT(*) AS requests, CAST(COALESCE(SUM(cost), 0) AS BIGINT) AS total FROM requests";
-
-static ROW: LazyLock<String> = LazyLock::new(|| COLUMNS.join(", "));
+/// Every column of a record.
+pub(super) static ROW: LazyLock<String> = LazyLock::new(|| COLUMNS.map(|(name, _)| name).join(", "));
 
 impl Filter {
-    fn conditions(&self) -> Conditions {
+    pub(super) fn conditions(&self) -> Conditions {
         let mut conditions = Conditions::default();
         for (comparison, name) in [
             ("account_id =", &self.account_id),
@@ -123,7 +82,7 @@ impl Store {
         conditions.when("account_id =", account);
         let mut sql = Sql::new(&format!("SELECT {} FROM requests", *ROW));
         conditions.write(&mut sql)?;
-        let row = sql.query().fetch_optional(&self.pool).await?;
+        let row = self.row(sql).await?;
         row.as_ref().map(Record::read).transpose()
     }
 
@@ -137,58 +96,74 @@ impl Store {
         Ok(Some(Listed { records, has_older: walked.has_older, has_newer: walked.has_newer }))
     }
 
-    /// Totals over everything that matches, and their parts.
-    pub async fn summary(&self, filter: &Filter, by: Option<GroupBy>) -> Result<Summary, StoreError> {
-        let conditions = filter.conditions();
-        let mut sql = Sql::new(&format!("SELECT {TOTALS}"));
-        conditions.write(&mut sql)?;
-        let row = sql.query().fetch_one(&self.pool).await?;
-        let groups = match by {
-            None => None,
-            Some(by) => Some(self.groups(&conditions, by).await?),
-        };
-        Ok(Summary { count: row.try_get("requests")?, cost: Usd::from_micros(row.try_get("total")?), groups })
-    }
-
-    async fn groups(&self, conditions: &Conditions, by: GroupBy) -> Result<Vec<Group>, StoreError> {
-        let part = match by {
-            GroupBy::Day => format!("created_at / {DAY_MS}"),
-            GroupBy::Model => "model".to_owned(),
-            GroupBy::Provider => "COALESCE(provider, '')".to_owned(),
-            GroupBy::Key => "key_id".to_owned(),
-            GroupBy::User => "COALESCE(end_user, '')".to_owned(),
-        };
-        let order = if by == GroupBy::Day { "1 DESC" } else { "3 DESC, 1" };
-        let mut sql = Sql::new(&format!("SELECT {part} AS part, {TOTALS}"));
-        conditions.write(&mut sql)?;
-        sql.push(&format!(" GROUP BY 1 ORDER BY {order} LIMIT 1000"));
-        let mut groups = Vec::new();
-        for row in sql.query().fetch_all(&self.pool).await? {
-            let key = if by == GroupBy::Day { day(row.try_get("part")?) } else { row.try_get("part")? };
-            groups.push(Group { key, count: row.try_get("requests")?, cost: Usd::from_micros(row.try_get("total")?) });
-        }
-        Ok(groups)
-    }
-
     /// Settles rows that a crash left `processing`: those created before `before` become `cancelled` with the code
-    /// `INTERRUPTED`, and their estimate counts as possibly spent. Returns how many.
+    /// `INTERRUPTED`, and their estimate counts as possibly spent. Stored jobs are not interrupted: a worker goes on with
+    /// them. Returns how many.
     ///
     /// Where replicas share the database, `before` must lie further back than the longest request, or it meets rows that
     /// another replica is still working on (their own final rows would set that right, but late).
     pub async fn settle_interrupted(&self, before: Timestamp) -> Result<u64, StoreError> {
-        let mut sql = Sql::new(
-            "UPDATE requests SET status = 'cancelled', error_code = 'INTERRUPTED', \
-             error_message = 'The gateway stopped while this request was running. Its estimate may have been spent.', \
-             cost_uncertain = COALESCE(cost_estimate, cost_uncertain) WHERE status = 'processing' AND created_at < ",
-        );
-        sql.bind(before.millis())?;
-        Ok(sql.query().execute(&self.pool).await?.rows_affected())
+        self.interrupt(|conditions| conditions.when("created_at <", Some(before.millis()))).await
     }
-}
 
-/// The name of the day that is so many days after 1970 began.
-fn day(number: i64) -> String {
-    let mut text = Timestamp::from_millis(number.saturating_mul(DAY_MS)).rfc3339();
-    text.truncate(10);
-    text
+    /// The same for whatever a process was running that is gone.
+    pub(super) async fn settle_owner(&self, owner: &str) -> Result<u64, StoreError> {
+        self.interrupt(|conditions| conditions.when("owner =", Some(owner))).await
+    }
+
+    async fn interrupt(&self, narrow: impl Fn(&mut Conditions)) -> Result<u64, StoreError> {
+        let mut settled = 0;
+        loop {
+            let mut conditions = Conditions::default();
+            conditions.when("status =", Some(Status::Processing.as_str()));
+            conditions.is("NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = requests.id AND jobs.done = 0)");
+            narrow(&mut conditions);
+            let mut sql = Sql::new(&format!("SELECT {} FROM requests", *ROW));
+            conditions.write(&mut sql)?;
+            sql.push(" LIMIT 256");
+            let rows = self.rows(sql).await?;
+            let step = |row| Record::read(row).map(|record| Step { act: Act::Interrupt, record });
+            let steps = rows.iter().map(step).collect::<Result<Vec<_>, _>>()?;
+            if steps.is_empty() {
+                return Ok(settled);
+            }
+            let mut connection = self.pool.acquire().await?;
+            post(&mut connection, self.engine, "", &steps).await?;
+            settled += steps.len() as u64;
+        }
+    }
+
+    /// Every match, oldest first, a thousand at a time: `take` is given each lot before the next one is read, so the
+    /// memory needed does not depend on how many there are. Rows that come in meanwhile may or may not be among them.
+    pub async fn each_request<E: From<StoreError>>(
+        &self,
+        filter: &Filter,
+        mut take: impl AsyncFnMut(Vec<Record>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut last = None;
+        while let Some(records) = self.next_requests(filter, last.as_ref()).await? {
+            last = records.last().map(|record| (record.created_at, record.id.clone()));
+            take(records).await?;
+        }
+        Ok(())
+    }
+
+    /// The next lot after that row, oldest first; `None` at the end.
+    pub async fn next_requests(
+        &self,
+        filter: &Filter,
+        after: Option<&(Timestamp, String)>,
+    ) -> Result<Option<Vec<Record>>, StoreError> {
+        let mut sql = Sql::new(&format!("SELECT {} FROM requests", *ROW));
+        filter.conditions().write(&mut sql)?;
+        if let Some((moment, id)) = after {
+            // The first half says nothing new, but PostgreSQL picks partitions by it.
+            sql.push(" AND created_at >= ").bind(moment.millis())?;
+            sql.push(" AND (created_at, id) > (").bind(moment.millis())?.push(", ").bind(id.clone())?.push(")");
+        }
+        sql.push(" ORDER BY created_at, id LIMIT 1000");
+        let rows = self.rows(sql).await?;
+        let records = rows.iter().map(Record::read).collect::<Result<Vec<_>, _>>()?;
+        Ok((!records.is_empty()).then_some(records))
+    }
 }

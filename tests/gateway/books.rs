@@ -98,9 +98,9 @@ async fn the_log_can_be_filtered_and_paged() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_means_no_spending() {
+async fn a_database_that_is_away_means_no_spending_without_a_journal() {
     let url = postgres::database();
-    let kit = Kit::with(&[("DATABASE__URL", &url)]).await;
+    let kit = Kit::with(&[("DATABASE__URL", &url), ("DATABASE__JOURNAL", "")]).await;
     assert_eq!(kit.get("/readyz").await.status, 200);
     let name = url.rsplit('/').next().unwrap();
     postgres::psql(&format!("{}/postgres", postgres::server()), &format!("DROP DATABASE {name} WITH (FORCE)"));

@@ -1,7 +1,12 @@
 //! Takes typed parameters out of a JSON object; the error names the parameter and what it should be.
 
+use crate::base::Usd;
 use crate::error::Error;
+use rust_decimal::Decimal;
 use serde_json::{Map, Value};
+
+/// The largest amount that is taken: a billion dollars, in millionths. Sums of such stay within 64 bits.
+const MOST: i64 = 1_000_000_000_000_000;
 
 /// A JSON object being read: what has been taken is gone, the rest remains.
 pub(in crate::api) struct Fields(pub(in crate::api) Map<String, Value>);
@@ -34,6 +39,20 @@ impl Fields {
             Some(number) => Ok(Some(number)),
             None => Err(wrong(name, &expected, &value)),
         }
+    }
+
+    /// Takes an amount of dollars, exact to the millionth: a number, or a text that is one.
+    pub(in crate::api) fn dollars(&mut self, name: &str) -> Result<Option<Usd>, Error> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        let text = match &value {
+            // As it was written: a detour over a double would round.
+            Value::Number(number) => number.to_string(),
+            Value::String(text) => text.trim().to_owned(),
+            _ => String::new(),
+        };
+        let dollars = text.parse().ok().or_else(|| Decimal::from_scientific(&text).ok());
+        let usd = dollars.and_then(Usd::from_dollars).filter(|usd| usd.micros().abs() <= MOST);
+        usd.map(Some).ok_or_else(|| wrong(name, "an amount of dollars, such as 12.50", &value))
     }
 
     /// Takes a truth value.

@@ -69,10 +69,6 @@ fn read_job(mut fields: Fields, mode: Mode) -> Result<(Job, Option<String>), Err
     if mode == Mode::Upscale {
         read_scale(&mut fields)?;
     }
-    if fields.0.get("background").is_some_and(Value::is_boolean) {
-        let text = "'background' should be 'transparent', 'opaque' or 'auto'; background jobs are not available.";
-        return Err(Error::invalid("background", text));
-    }
     let extra = fields.0.into_iter().filter(|(_, value)| !value.is_null()).collect();
     let job = Job {
         model,
@@ -275,7 +271,6 @@ mod tests {
             ("partial_images", json!(4)),
             ("resize", json!("shrink")),
             ("resize", json!("cover")),
-            ("background", json!(true)),
         ] {
             let mut body = base.clone();
             body[param] = value.clone();

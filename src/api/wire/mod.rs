@@ -6,3 +6,4 @@ pub(super) mod images;
 pub(super) mod models;
 pub(super) mod page;
 pub(super) mod requests;
+pub(super) mod videos;

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use tower::ServiceExt;
 
 fn router() -> Router {
-    let catalog = load([("minimax", include_str!("../../../config/catalog/minimax.toml"))]).unwrap();
+    let models = include_str!("../../../config/catalog/models.toml");
+    let catalog =
+        load([("models", models), ("minimax", include_str!("../../../config/catalog/minimax.toml"))]).unwrap();
     Sandbox::new(Arc::new(catalog)).router()
 }
 

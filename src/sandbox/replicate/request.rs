@@ -1,8 +1,10 @@
 //! What a model is asked for, checked against its schema as far as the catalog knows it.
 
+use super::super::bill;
 use super::error::{Complaint, Refusal};
 use crate::catalog::Route;
-use crate::catalog::size_rule::{SizeRule, Window};
+use crate::catalog::size_rule::{Form as SizeForm, SizeRule, Window};
+use crate::job::Mode;
 use crate::media::size::to_side;
 use crate::media::{Format, Limits, Ratio, Size, Tier, inspect_base64};
 use serde_json::{Map, Value};
@@ -15,6 +17,8 @@ pub(super) struct Order {
     pub(super) count: u32,
     pub(super) size: Size,
     pub(super) format: Format,
+    /// The length of the video; none for pictures.
+    pub(super) seconds: Option<u32>,
 }
 
 impl Order {
@@ -39,6 +43,7 @@ impl Order {
             count: count.and_then(|count| u32::try_from(count).ok()).unwrap_or(1),
             size,
             format: format.and_then(Format::parse).or(route.default_format).unwrap_or(Format::Png),
+            seconds: route.video.as_ref().map(|_| bill::length(route, input)),
         })
     }
 }
@@ -107,7 +112,8 @@ impl<'a> Reader<'a> {
             Some(one) => vec![one],
             None => Vec::new(),
         };
-        if given.is_empty() && !route.modes.contains(&crate::job::Mode::TextToImage) {
+        let from_text = route.modes.iter().any(|mode| matches!(mode, Mode::TextToImage | Mode::TextToVideo));
+        if given.is_empty() && !from_text {
             self.complain(field, "required", "is required");
         }
         if given.len() > inputs.max {
@@ -125,10 +131,12 @@ impl<'a> Reader<'a> {
         let usual = route.default_size.unwrap_or(Size::new(1024, 1024));
         match &route.size {
             SizeRule::Pixels(window) => self.pixels(window, route, usual),
-            SizeRule::List { sizes, field, .. } => {
-                let names: Vec<String> = sizes.iter().map(ToString::to_string).collect();
+            SizeRule::List { sizes, field, form, .. } => {
+                let sign = if *form == SizeForm::Asterisk { "*" } else { "x" };
+                let names: Vec<String> = sizes.iter().map(|size| size.to_string().replace('x', sign)).collect();
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                self.choice(field, &names).and_then(Size::parse).unwrap_or(usual)
+                let said = self.choice(field, &names).map(|said| said.replace('*', "x"));
+                said.and_then(|said| Size::parse(&said)).unwrap_or(usual)
             }
             SizeRule::Ratios { ratios, tiers, tier_field, .. } => {
                 let more = ["match_input_image", "custom", "auto"].map(str::to_owned);

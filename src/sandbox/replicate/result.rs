@@ -1,12 +1,14 @@
 //! The prediction object, and the files that it links to.
 
 use super::super::book::{Entry, Operation};
+use super::super::clip::clip;
 use super::super::easel::Motif;
 use super::super::mischief;
 use super::super::steering::Fault;
 use super::super::world::World;
 use super::error::Refusal;
 use super::prediction::{Fate, Phase, Prediction};
+use super::request::Order;
 use super::{ID, Service};
 use axum::Json;
 use axum::body::Body;
@@ -20,17 +22,24 @@ use std::sync::Arc;
 const FLAGGED: &str = "The input or output was flagged as sensitive. Please try again with different inputs. (E005)";
 
 /// Models that answer with one address; all others with a list.
-const SINGLE: [&str; 11] = [
+const SINGLE: [&str; 18] = [
     "black-forest-labs/flux-1.1-pro",
+    "black-forest-labs/flux-canny-pro",
+    "black-forest-labs/flux-depth-pro",
+    "black-forest-labs/flux-fill-pro",
+    "black-forest-labs/flux-pro",
     "black-forest-labs/flux-kontext-",
     "black-forest-labs/flux-2-pro",
     "black-forest-labs/flux-2-max",
     "black-forest-labs/flux-2-flex",
+    "bria/",
+    "bytedance/seedream-3",
     "google/",
     "ideogram-ai/",
     "recraft-ai/",
     "xai/",
     "prunaai/",
+    "luma/",
     "minimax/",
 ];
 
@@ -91,13 +100,14 @@ pub(super) fn tell(world: &World, prediction: &Prediction, phase: Phase, base: &
 }
 
 fn output(prediction: &Prediction, base: &str) -> Value {
-    let extension = prediction.order.format.extension();
+    let extension = extension(&prediction.order);
     let link = |index: u32| json!(format!("{base}/delivery/{}/out-{index}.{extension}", prediction.id));
-    if SINGLE.iter().any(|start| prediction.route.upstream.starts_with(start)) {
-        link(0)
-    } else {
-        (0..prediction.order.count).map(link).collect()
-    }
+    let single = SINGLE.iter().any(|start| prediction.route.upstream.starts_with(start));
+    if single || prediction.order.seconds.is_some() { link(0) } else { (0..prediction.order.count).map(link).collect() }
+}
+
+fn extension(order: &Order) -> &'static str {
+    if order.seconds.is_some() { "mp4" } else { order.format.extension() }
 }
 
 /// A result file: public, for an hour.
@@ -120,7 +130,7 @@ fn find(service: &Service, id: &str, name: &str) -> Option<(Arc<Prediction>, u32
     let (prediction, phase) = service.predictions.look(id)?;
     let (stem, extension) = name.strip_prefix("out-")?.split_once('.')?;
     let index: u32 = stem.parse().ok()?;
-    let real = index < prediction.order.count && extension == prediction.order.format.extension();
+    let real = index < prediction.order.count && extension == self::extension(&prediction.order);
     let there = phase == Phase::Done && prediction.fate == Fate::Made && !prediction.removed();
     (real && there).then_some((prediction, index))
 }
@@ -129,6 +139,13 @@ async fn draw(world: &World, prediction: &Prediction, index: u32) -> Response {
     let picked = world.rules.pick(ID, &prediction.route, |fault| fault.is_some_and(Fault::at_file));
     let fault = picked.and_then(|rule| rule.fault);
     let order = &prediction.order;
+    if let Some(seconds) = order.seconds {
+        let (mime, file) = ("video/mp4", clip(seconds * 1000));
+        return match fault {
+            Some(Fault::Truncate) => mischief::truncate(mime, &file),
+            _ => ([(header::CONTENT_TYPE, mime)], Body::from(file)).into_response(),
+        };
+    }
     let motif =
         Motif { prompt: Arc::clone(&order.prompt), index, size: order.size, format: order.format, black: false };
     let motif = match fault {

@@ -78,7 +78,7 @@ impl Order {
         }
         check_inputs(task, route)?;
         let size = size(task, route)?;
-        let price = (!route.price.lines.is_empty()).then(|| bill::price(&route.price, task, size, 1));
+        let price = (!route.price.lines.is_empty()).then(|| bill::result(route, &flat(task), size));
         Ok(Self {
             prompt: prompt.into(),
             count: u32::try_from(count).unwrap_or(1),
@@ -109,6 +109,20 @@ impl Order {
     pub(super) fn bill(&self) -> Usd {
         Usd::from_micros(self.price.unwrap_or_default().micros() * i64::from(self.count))
     }
+}
+
+/// Nested parameters under dotted names, as price lines call them.
+fn flat(task: &Map<String, Value>) -> Map<String, Value> {
+    let mut all = Map::new();
+    for (name, value) in task {
+        match value {
+            Value::Object(held) => {
+                all.extend(flat(held).into_iter().map(|(inner, value)| (format!("{name}.{inner}"), value)))
+            }
+            value => drop(all.insert(name.clone(), value.clone())),
+        }
+    }
+    all
 }
 
 fn format(task: &Map<String, Value>, route: &Route, video: bool) -> Result<Format, Complaint> {

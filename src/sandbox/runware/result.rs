@@ -129,7 +129,7 @@ pub(super) async fn file(State(desk): State<Arc<Desk>>, Path(name): Path<String>
     let fault = picked.and_then(|rule| rule.fault);
     let (mime, file) = match motif {
         Some(motif) => (motif.format.mime(), desk.world.easel.draw(&spoil(motif, fault)).await.unwrap_or_default()),
-        None => ("video/mp4", clip(1000)),
+        None => ("video/mp4", clip(route.video.as_ref().map_or(1, |video| video.default) * 1000)),
     };
     desk.world.book.write(Entry::new(ID, Operation::File, 200).model(&route.upstream));
     if fault == Some(Fault::Truncate) {

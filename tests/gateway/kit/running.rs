@@ -41,6 +41,7 @@ impl Kit {
             ("LUMENFALL_SERVER__LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
             ("LUMENFALL_DATABASE__URL".to_owned(), format!("sqlite://{}", at("log.db"))),
             ("LUMENFALL_MEDIA__STORAGE".to_owned(), format!("file://{}", at("media"))),
+            ("LUMENFALL_DATABASE__JOURNAL".to_owned(), at("journal")),
             ("LUMENFALL_AUTH__BOOTSTRAP_KEY".to_owned(), KEY.to_owned()),
         ]);
         environment.extend(
@@ -98,6 +99,13 @@ impl Kit {
         let address = reqwest::Url::parse_with_params(&address, [(by, value)]).unwrap();
         let all = self.get(address.as_str()).await.json;
         all["received"].as_array().unwrap().clone()
+    }
+
+    /// A request's answer as bytes.
+    pub(crate) async fn raw_bytes(request: RequestBuilder) -> (u16, reqwest::header::HeaderMap, bytes::Bytes) {
+        let answer = send(request).await;
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        (status, headers, answer.bytes().await.unwrap())
     }
 
     /// The bytes and media type behind a link, fetched without a key.
