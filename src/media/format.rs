@@ -76,8 +76,8 @@ impl Format {
         [Self::Png, Self::Jpeg, Self::Webp, Self::Gif, Self::Avif, Self::Svg].into_iter().find(|one| one.mime() == mime)
     }
 
-    /// Whether its pixels can be read here. AVIF's cannot: no decoder that we may link builds without a system package
-    /// or foreign terms (dav1d and its ports, looked at 2026-11).
+    /// Whether its pixels can be read here. AVIF's cannot: dav1d wants meson, the released rav1d speaks through
+    /// unsafe functions only, its safe forks are two years old or AGPL (looked at 2026-11).
     pub const fn decodable(self) -> bool {
         !matches!(self, Self::Avif)
     }

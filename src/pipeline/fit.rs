@@ -477,6 +477,28 @@ mod tests {
         assert_eq!((fit.debts.recompress, fit.adjustments.len()), (false, 1));
     }
 
+    /// A caller who comes from another family of models is not refused for its words.
+    #[test]
+    fn quality_has_every_familys_words() {
+        let models = include_str!("../../config/catalog/models.toml");
+        let cards = providers::ADAPTERS.iter().map(|adapter| adapter.card());
+        let files = cards.map(|card| (card.id, card.catalog));
+        let catalog = crate::catalog::load(std::iter::once(("models", models)).chain(files)).unwrap();
+        let named = |route: &&Route| route.field("quality").is_some() && route.modes.contains(&Mode::TextToImage);
+        let all = catalog.providers().iter().flat_map(|provider| catalog.routes_of(provider));
+        let mut seen = 0;
+        for route in all.map(AsRef::as_ref).filter(named).filter(|route| route.values.contains_key("quality")) {
+            let finer = route.upstream.contains("gpt-image-2.5") || route.upstream.contains("gpt-image-2.6");
+            for word in ["standard", "hd", "xhigh", "max"] {
+                let native = finer && matches!(word, "xhigh" | "max");
+                let known = route.values["quality"].contains_key(word);
+                assert!(native || known, "{} does not know '{word}'", route.executed_model());
+            }
+            seen += 1;
+        }
+        assert!(seen >= 10, "only {seen} routes");
+    }
+
     #[test]
     fn what_cannot_be_done_is_a_misfit() {
         let route = route("openai", "gpt-image-2");
