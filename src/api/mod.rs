@@ -16,6 +16,7 @@ mod media;
 mod models;
 mod payloads;
 mod requests;
+mod routing;
 mod stream;
 mod videos;
 mod webhooks;
@@ -28,6 +29,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::HeaderMap;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
+use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -72,11 +74,12 @@ struct Inner {
     tasks: TaskTracker,
     running: Arc<tokio::sync::Semaphore>,
     stopping: AtomicBool,
+    metrics: PrometheusHandle,
 }
 
 impl Api {
     /// Over that gateway and store.
-    pub fn new(gateway: Arc<Gateway>, store: Store, settings: &Settings) -> Self {
+    pub fn new(gateway: Arc<Gateway>, store: Store, metrics: PrometheusHandle, settings: &Settings) -> Self {
         Self(Arc::new(Inner {
             gateway,
             store,
@@ -88,6 +91,7 @@ impl Api {
             max_concurrent: settings.max_concurrent,
             running: Arc::new(tokio::sync::Semaphore::new(settings.max_concurrent)),
             stopping: AtomicBool::new(false),
+            metrics,
         }))
     }
 
@@ -134,6 +138,7 @@ impl Api {
             .route("/models", get(models::list))
             .route("/models/{*id}", get(models::one));
         let native = Router::new()
+            .route("/routing", get(routing::show).put(routing::change))
             .route("/requests", get(requests::list))
             .route("/requests/{id}", get(requests::one))
             .route("/requests/{id}/payloads", get(payloads::show).delete(payloads::purge))
@@ -152,6 +157,7 @@ impl Api {
             .route("/media/{name}", get(media::serve))
             .route("/healthz", get(health::alive))
             .route("/readyz", get(health::ready))
+            .route("/metrics", get(health::metrics))
             .fallback(error::no_such_path)
             .method_not_allowed_fallback(error::no_such_method)
             // Our own reader bounds bodies and speaks our envelope.

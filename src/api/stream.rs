@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
+use tokio_util::sync::DropGuard;
 use tracing::Instrument;
 
 /// How long an early error may still be told by its status: most are found within it.
@@ -32,17 +33,20 @@ struct Watched {
     job: events::Frame,
     work: JoinHandle<Result<Vec<Bytes>, Error>>,
     partials: mpsc::Receiver<Partial>,
+    /// Whoever stops watching wants the pictures no longer; told to what has not been bought yet.
+    leaving: Option<DropGuard>,
     ready: VecDeque<Bytes>,
     over: bool,
 }
 
 /// Runs the job in a task of its own, as any other: it goes on, and into the books, when nobody watches any more.
 pub(super) async fn answer(api: Api, job: Job, asker: Asker, held: Held) -> Result<Response, Error> {
+    let leaving = Some(asker.hung_up.clone().drop_guard());
     let (unfinished, partials) = mpsc::channel(WAITING);
     let frame = events::Frame::of(&job);
     let sandbox = api.0.gateway.sandbox;
     let work = api.0.tasks.spawn(serve(api.clone(), job, asker, unfinished, held).in_current_span());
-    let mut watched = Watched { job: frame, work, partials, ready: VecDeque::new(), over: false };
+    let mut watched = Watched { job: frame, work, partials, leaving, ready: VecDeque::new(), over: false };
     tokio::select! {
         biased;
         Some(partial) = watched.partials.recv() => watched.show(&partial),
@@ -81,7 +85,7 @@ async fn serve(
     let (id, created) = (asker.request_id.clone(), asker.created_at.seconds());
     let frame = events::Frame::of(&job);
     let keeper = Keeper::of(&api, &job, &asker);
-    let answer = gateway.image(&job, asker, Some(&partials)).await;
+    let answer = gateway.image(&job, asker, Some(partials)).await;
     drop((job, held));
     if let Some(keeper) = keeper {
         let (response, media) = payloads::outcome(&answer);
@@ -103,6 +107,7 @@ impl Watched {
     fn finish(&mut self, chunks: Vec<Bytes>) {
         self.ready.extend(chunks);
         self.over = true;
+        self.leaving.take().map(DropGuard::disarm);
     }
 
     /// The next piece of the body; none after the last.
@@ -139,7 +144,17 @@ mod tests {
             sleep(Duration::from_secs(lasts)).await;
             outcome
         });
-        (Watched { job: events::Frame::default(), work, partials, ready: VecDeque::new(), over: false }, sender)
+        (
+            Watched {
+                job: events::Frame::default(),
+                work,
+                partials,
+                leaving: None,
+                ready: VecDeque::new(),
+                over: false,
+            },
+            sender,
+        )
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use super::body::JsonObject;
 use super::caller::Caller;
 use super::form;
 use super::idempotency::{Fingerprint, Once, once};
-use super::images::{Options, asker, model_said, permit};
+use super::images::{Options, asker, model_said, permit, prefer};
 use super::inputs::Given;
 use super::intake::Claim;
 use super::layers::Arrival;
@@ -43,7 +43,7 @@ pub(super) async fn create(
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     // Held until the job is stored, and its inputs with it.
     let mut claim = Claim::default();
-    let (fields, given, key) = if kind.trim_start().starts_with("multipart/form-data") {
+    let (mut fields, given, key) = if kind.trim_start().starts_with("multipart/form-data") {
         let (head, body) = request.into_parts();
         let form = form::read(body, &head.headers, api.0.max_body_bytes, &api.0.intake, &mut claim).await?;
         asker.request_bytes = form.bytes;
@@ -61,13 +61,14 @@ pub(super) async fn create(
         (body.fields, given, key)
     };
     let model = model_said(&fields);
-    let read = read_video(fields, !given.is_empty());
+    let preferred = prefer(&api, &caller, &mut asker, &headers, &mut fields);
+    let read = preferred.and_then(|()| read_video(fields, !given.is_empty()));
     let read = match read.and_then(|call| allow(&api, &caller, call)) {
         Ok(call) => with_inputs(&api, given, call).await,
         Err(error) => Err(error),
     };
     if options.dry() {
-        return Ok(Json(estimate(&api.0.gateway.estimate(&read?.job)?)).into_response());
+        return Ok(Json(estimate(&api.0.gateway.estimate(&read?.job, &asker.preferences)?)).into_response());
     }
     let begun = begin(api, asker, &model, read, key).await;
     drop(claim);
@@ -92,7 +93,9 @@ pub(super) async fn remix(
     let view = read_view(&row)?;
     body.fields.entry("model").or_insert_with(|| json!(view.model));
     let model = model_said(&body.fields);
-    let read = match read_video(body.fields, false).and_then(|call| allow(&api, &caller, call)) {
+    let preferred = prefer(&api, &caller, &mut asker, &headers, &mut body.fields);
+    let read = preferred.and_then(|()| read_video(body.fields, false));
+    let read = match read.and_then(|call| allow(&api, &caller, call)) {
         Ok(mut call) => {
             call.terms.remixed_from = Some(row.id.clone());
             stored_video(&api, &row).await.map(|input| {

@@ -44,6 +44,21 @@ impl Destination {
 /// Sees the data of each event of a streamed answer as it arrives. A fault ends the exchange.
 pub type Watch<'a> = dyn FnMut(Bytes) -> Result<(), Fault> + Send + 'a;
 
+/// How long an exchange may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Until {
+    /// When the first byte of the answer should be there.
+    pub first_byte: Instant,
+    /// When all of it should be.
+    pub whole: Instant,
+}
+
+impl From<Instant> for Until {
+    fn from(whole: Instant) -> Self {
+        Self { first_byte: whole, whole }
+    }
+}
+
 /// The client. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -74,9 +89,10 @@ impl Client {
         &self,
         call: &Call,
         to: &Destination,
-        deadline: Instant,
+        until: impl Into<Until>,
         watch: &mut Watch<'_>,
     ) -> Result<Reply, Fault> {
+        let Until { first_byte, whole: deadline } = until.into();
         let url = self.address(&call.url)?;
         if !to.covers(&url) {
             let host = url.host_str().unwrap_or_default();
@@ -102,7 +118,9 @@ impl Client {
         };
         let exchange = async {
             #[expect(clippy::disallowed_methods, reason = "this is the place that sends")]
-            let response = request.send().await?;
+            let response = timeout_at(first_byte, request.send()).await;
+            let Ok(response) = response else { return Ok(Received::Nothing) };
+            let response = response?;
             let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
             if response.status().is_success() && kind.is_some_and(|kind| kind.starts_with(EVENTS)) {
                 return follow(response, self.settings.max_reply_bytes, watch).await;
@@ -117,7 +135,7 @@ impl Client {
                 Err(Fault::new(FaultKind::Malformed, text).accepted(maybe(call.leg)))
             }
             Ok(Err(error)) => Err(broken(&error, call.leg)),
-            Err(_) => {
+            Ok(Ok(Received::Nothing)) | Err(_) => {
                 Err(Fault::new(FaultKind::Timeout, "the provider did not answer in time").accepted(maybe(call.leg)))
             }
         }
@@ -204,9 +222,11 @@ impl Client {
                 }
                 Ok(Ok(Received::Stopped(fault))) => Err(fault),
                 Ok(Ok(Received::TooLarge(_))) => Err(Fault::new(FaultKind::Auth, "Google's token answer is too large")),
+                Ok(Ok(Received::Nothing)) | Err(_) => {
+                    Err(Fault::new(FaultKind::Timeout, "Google did not give a token in time"))
+                }
                 // No token, no call: nothing was bought.
                 Ok(Err(error)) => Err(broken(&error, Leg::Poll)),
-                Err(_) => Err(Fault::new(FaultKind::Timeout, "Google did not give a token in time")),
             }
         };
         self.tokens.token(key, exchange).await
@@ -225,6 +245,8 @@ enum Received {
     TooLarge(usize),
     /// A watcher has seen enough.
     Stopped(Fault),
+    /// Not even the beginning, in the time that it had.
+    Nothing,
 }
 
 /// A file that is being downloaded.

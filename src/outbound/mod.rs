@@ -10,7 +10,7 @@ mod jwt;
 
 pub use auth::AuthScheme;
 pub use call::{Call, Content, Leg, Part, Payload, Reply, Verb};
-pub use client::{Client, Destination, Download, Watch};
+pub use client::{Client, Destination, Download, Until, Watch};
 pub use guard::{Guard, check_webhook};
 
 use serde::Deserialize;

@@ -3,23 +3,37 @@
 
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Output, Partial, Usage};
-use crate::outbound::{Call, Leg, Reply, Watch};
+use crate::outbound::{Call, Leg, Reply, Until, Watch};
 use crate::providers::{Adapter, Event, Site, Turn};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 /// Sends a call with its credential; the tests put scripts behind it.
 pub(super) trait Transport: Sync {
-    /// One exchange, over before `deadline`. `watch` sees the events of an answer that is streamed.
+    /// One exchange, over in time. `watch` sees the events of an answer that is streamed.
     fn send(
         &self,
         call: &Call,
-        deadline: Instant,
+        until: Until,
         watch: &mut Watch<'_>,
     ) -> impl Future<Output = Result<Reply, Fault>> + Send;
+}
+
+/// What bounds a driven job, and who watches it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds<'a> {
+    /// How long the creating call may take to begin its answer.
+    pub first_byte: Duration,
+    /// When everything should be over.
+    pub deadline: Instant,
+    /// Says that the caller has hung up.
+    pub hung_up: &'a CancellationToken,
+    /// Who sees unfinished pictures.
+    pub partials: Option<&'a Partials>,
 }
 
 /// Where unfinished pictures go.
@@ -122,6 +136,8 @@ pub(super) struct Driver<'a, T> {
     pub(super) reads: u32,
     /// Who sees unfinished pictures.
     pub(super) partials: Option<&'a Partials>,
+    /// How long the creating call may take to begin its answer.
+    pub(super) first_byte: Duration,
 }
 
 impl<T: Transport> Driver<'_, T> {
@@ -155,7 +171,8 @@ impl<T: Transport> Driver<'_, T> {
             streamed.take(self.adapter.event(&call, &event)?, self.partials);
             Ok(())
         };
-        let sent = self.wire.send(&call, limit, &mut watch).await;
+        let first_byte = if call.leg == Leg::Submit { limit.min(Instant::now() + self.first_byte) } else { limit };
+        let sent = self.wire.send(&call, Until { first_byte, whole: limit }, &mut watch).await;
         // What is finished was bought: a stream that breaks after its pictures has brought them all the same.
         if !streamed.outputs.is_empty() || sent.as_ref().is_ok_and(Reply::streamed) {
             return Step::Done(Driven { outputs: streamed.outputs, usage: streamed.usage });
@@ -181,29 +198,40 @@ impl<T: Transport> Driver<'_, T> {
 
     /// Time is up: stop the job upstream, and say that it may be billed all the same.
     pub(super) async fn give_up(&self, call: &Call) -> Fault {
+        self.stop(call).await;
+        Fault::new(FaultKind::Timeout, "the provider did not finish in time").accepted(Accepted::Maybe)
+    }
+
+    /// Stops a job upstream, where the provider lets us.
+    async fn stop(&self, call: &Call) {
         if let Some(cancel) = self.adapter.cancel(call, self.site)
-            && let Err(fault) = self.wire.send(&cancel, Instant::now() + GOODBYE, &mut |_| Ok(())).await
+            && let Err(fault) = self.wire.send(&cancel, (Instant::now() + GOODBYE).into(), &mut |_| Ok(())).await
         {
             tracing::debug!(%fault, "a job could not be cancelled upstream");
         }
-        Fault::new(FaultKind::Timeout, "the provider did not finish in time").accepted(Accepted::Maybe)
     }
 }
 
 /// How long a cancelling call may take.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-/// Drives one job to its end, waiting between its steps. A job that is given up is cancelled upstream where that can be.
+/// Drives one job to its end, waiting between its steps. A job that is given up is cancelled upstream where that can be;
+/// so is one whose caller hung up. Where it cannot be, it is driven to its end: it is paid for, and its row shall say what
+/// came of it.
 pub(super) async fn drive<T: Transport>(
     adapter: &dyn Adapter,
     site: &Site,
     brief: &Brief,
     wire: &T,
-    deadline: Instant,
-    partials: Option<&Partials>,
+    bounds: Bounds<'_>,
 ) -> Result<Driven, Fault> {
+    let deadline = bounds.deadline;
     let started = Instant::now();
-    let driver = Driver { adapter, site, wire, reads: READ_TRIES, partials };
+    if bounds.hung_up.is_cancelled() {
+        return Err(Fault::new(FaultKind::Cancelled, "the caller hung up before the provider was asked"));
+    }
+    let driver =
+        Driver { adapter, site, wire, reads: READ_TRIES, first_byte: bounds.first_byte, partials: bounds.partials };
     let mut step = driver.open(brief)?;
     loop {
         let (course, pause) = match step {
@@ -215,7 +243,14 @@ pub(super) async fn drive<T: Transport>(
         if pause == Pause::Poll && until >= deadline {
             return Err(driver.give_up(&course.call).await);
         }
-        sleep_until(until.min(deadline)).await;
+        let rest = sleep_until(until.min(deadline));
+        if pause != Pause::Poll || adapter.cancel(&course.call, site).is_none() {
+            rest.await;
+        } else if bounds.hung_up.run_until_cancelled(rest).await.is_none() {
+            driver.stop(&course.call).await;
+            let fault = Fault::new(FaultKind::Cancelled, "the caller hung up, and the job was stopped");
+            return Err(fault.accepted(Accepted::Maybe));
+        }
         step = driver.step(course, deadline).await;
     }
 }
@@ -253,11 +288,12 @@ mod tests {
     struct Script {
         replies: Mutex<VecDeque<Result<Reply, Fault>>>,
         asked: Mutex<Vec<String>>,
+        hang_up: Option<Duration>,
     }
 
     impl Script {
         fn new(replies: Vec<Result<Reply, Fault>>) -> Self {
-            Self { replies: Mutex::new(replies.into()), asked: Mutex::new(Vec::new()) }
+            Self { replies: Mutex::new(replies.into()), asked: Mutex::new(Vec::new()), hang_up: None }
         }
 
         fn asked(&self) -> Vec<String> {
@@ -266,7 +302,7 @@ mod tests {
     }
 
     impl Transport for Script {
-        async fn send(&self, call: &Call, _deadline: Instant, _watch: &mut Watch<'_>) -> Result<Reply, Fault> {
+        async fn send(&self, call: &Call, _until: Until, _watch: &mut Watch<'_>) -> Result<Reply, Fault> {
             self.asked.lock().unwrap().push(format!("{} {}", call.verb.as_str(), call.url));
             let mut replies = self.replies.lock().unwrap();
             if replies.len() > 1 { replies.pop_front().unwrap() } else { replies[0].clone() }
@@ -297,7 +333,28 @@ mod tests {
             mask: None,
         };
         let site = Site { base_url: "https://q".into() };
-        drive(find("fal").unwrap(), &site, &brief, script, Instant::now() + Duration::from_secs(seconds), None).await
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        let hung_up = CancellationToken::new();
+        let later = hung_up.clone();
+        if let Some(after) = script.hang_up {
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                later.cancel();
+            });
+        }
+        let bounds = Bounds { first_byte: Duration::from_secs(seconds), deadline, hung_up: &hung_up, partials: None };
+        drive(find("fal").unwrap(), &site, &brief, script, bounds).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_whose_caller_hung_up_is_stopped_and_may_be_billed() {
+        let mut script = Script::new(vec![ticket(), reply(202, &json!({"status": "IN_PROGRESS"}))]);
+        script.hang_up = Some(Duration::from_secs(5));
+        let started = Instant::now();
+        let fault = run(&script, 300).await.unwrap_err();
+        assert_eq!((fault.kind, fault.accepted), (FaultKind::Cancelled, Accepted::Maybe));
+        assert_eq!(started.elapsed().as_secs(), 5, "at once");
+        assert_eq!(script.asked().last().unwrap(), "PUT https://q/cancel");
     }
 
     #[tokio::test(start_paused = true)]
