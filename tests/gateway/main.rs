@@ -23,5 +23,8 @@ mod postgres;
 mod prices;
 mod program;
 mod routing;
+mod shapes;
+mod streams;
+mod uploads;
 mod videos;
 mod walk;
