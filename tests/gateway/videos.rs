@@ -52,7 +52,7 @@ async fn balance(kit: &Kit) {
 async fn a_video_is_taken_made_and_kept() {
     for url in [String::new(), postgres::database()] {
         let kit = if url.is_empty() { Kit::start().await } else { Kit::with(&[("DATABASE__URL", &url)]).await };
-        let body = json!({"model": "veo-3.1-fast", "prompt": "a fox", "seconds": "6", "size": "1280x720",
+        let body = json!({"model": "happyhorse-1.1", "prompt": "a fox", "seconds": "6", "size": "1280x720",
             "metadata": {"order": 7}, "user": "u1"});
         let taken = kit.post("/openai/v1/videos", &body).await;
         assert_eq!(taken.status, 202, "{}", taken.json);
@@ -103,7 +103,7 @@ async fn every_form_of_an_input_reference_is_taken() {
     let uri = format!("data:image/png;base64,{}", base64_simd::STANDARD.encode_to_string(picture("png:512x512")));
     for reference in [json!({"image_url": uri}), json!([{"image_url": uri}]), json!(uri), json!({"image_url": {"url": uri}})]
     {
-        let got = kit.post("/v1/videos", &json!({"model": "veo-3.1-fast", "prompt": "p", "input_reference": reference})).await;
+        let got = kit.post("/v1/videos", &json!({"model": "happyhorse-1.1", "prompt": "p", "input_reference": reference})).await;
         assert_eq!(got.status, 202, "{}", got.json);
         let done = settled(&kit, &format!("/v1/videos/{}", got.json["id"].as_str().unwrap())).await;
         assert_eq!(done["status"], "completed", "{done}");
@@ -112,7 +112,7 @@ async fn every_form_of_an_input_reference_is_taken() {
     }
     for name in ["input_reference", "input_reference[]", "input_reference[0]"] {
         let file = Part::bytes(picture("png:512x512")).file_name("a.png").mime_str("image/png").unwrap();
-        let form = Form::new().text("model", "veo-3.1-fast").text("prompt", "p").text("seconds", "8").part(name, file);
+        let form = Form::new().text("model", "happyhorse-1.1").text("prompt", "p").text("seconds", "8").part(name, file);
         let (status, _, body) = Kit::raw_bytes(kit.request(Method::POST, "/openai/v1/videos").multipart(form)).await;
         let taken: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!((status, &taken["seconds"]), (202, &json!("8")), "{taken}");
@@ -155,7 +155,7 @@ async fn what_fails_says_so_with_http_200() {
 #[tokio::test]
 async fn a_dry_run_buys_nothing() {
     let kit = Kit::start().await;
-    let got = kit.post("/v1/videos?dryRun=true", &json!({"model": "veo-3.1-fast", "prompt": "p", "seconds": 8})).await;
+    let got = kit.post("/v1/videos?dryRun=true", &json!({"model": "happyhorse-1.1", "prompt": "p", "seconds": 8})).await;
     assert_eq!((got.status, &got.json["estimated"]), (200, &json!(true)), "{}", got.json);
     assert!(got.json["total_cost_micros"].as_i64().unwrap() > 0);
     assert!(got.json.get("id").is_none() && got.json.get("status").is_none());
@@ -182,7 +182,7 @@ async fn a_key_makes_one_video() {
 async fn a_running_video_can_be_stopped() {
     let kit = Kit::start().await;
     kit.control(json!({"provider": "*", "latency_ms": 60000})).await;
-    let got = kit.post("/v1/videos", &json!({"model": "fal/fal-ai/veo3.1/fast", "prompt": "p"})).await;
+    let got = kit.post("/v1/videos", &json!({"model": "happyhorse-1.1", "prompt": "p"})).await;
     let path = format!("/v1/videos/{}", got.json["id"].as_str().unwrap());
     while kit.get(&path).await.json["status"] != "in_progress" {
         sleep(Duration::from_millis(20)).await;
