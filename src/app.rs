@@ -25,6 +25,8 @@ use tokio::time::timeout;
 
 /// Models that no single provider's file owns.
 const MODELS: &str = include_str!("../config/catalog/models.toml");
+/// How often the request log is looked after.
+const TEND: Duration = Duration::from_mins(1);
 /// How often expired media are deleted.
 const SWEEP: Duration = Duration::from_mins(5);
 
@@ -133,6 +135,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         sandbox: sandbox.is_some(),
     });
     aside.push(tokio::spawn(sweep(storage, store.clone(), stopped.clone())));
+    aside.push(tokio::spawn(tend(store.clone(), config.clone(), stopped.clone())));
     aside.push(tokio::spawn(reload::watch(reloadables, stopped.clone())));
     // Last of what can fail: a first key is shown once, so it is made only by a start that succeeds.
     let first_key = prepare_keys(&store, &config.auth.bootstrap_key).await?;
@@ -148,6 +151,11 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
 }
 
 impl Running {
+    /// The open database.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Stops: readiness goes false, running requests finish within the drain time, the log is flushed.
     pub async fn stop(self) {
         self.api.stop();
@@ -291,6 +299,25 @@ async fn sweep(storage: Storage, store: Store, mut stopped: watch::Receiver<bool
         }
         if let Err(error) = store.sweep_idempotency(Timestamp::now()).await {
             tracing::warn!(%error, "expired idempotency keys could not be deleted");
+        }
+    }
+}
+
+/// What the log needs now and then: partitions ahead of time, old months and payloads forgotten, rows settled that another
+/// replica left behind.
+async fn tend(store: Store, config: Config, mut stopped: watch::Receiver<bool>) {
+    while timeout(TEND, stopped.changed()).await.is_err() {
+        let now = Timestamp::now();
+        let shared = config.database.url.starts_with("postgres");
+        let done = async {
+            if shared {
+                settle_interrupted(&store, &config).await?;
+            }
+            store.maintain_log(now, config.database.retention_months).await?;
+            store.sweep_payloads(now).await.map(drop)
+        };
+        if let Err(error) = done.await {
+            tracing::warn!(%error, "the upkeep of the request log has to wait");
         }
     }
 }

@@ -206,6 +206,8 @@ impl Config {
         };
         require(self.server.max_concurrent > 0, "server.max_concurrent should be at least 1");
         require(self.server.max_body_bytes >= 1024, "server.max_body_bytes should be at least 1024");
+        let days = [0, 7, 30].contains(&self.server.payload_days);
+        require(days, "server.payload_days should be 0, 7 or 30");
         require(self.media.max_pixels > 0, "media.max_pixels should be at least 1");
         require(self.media.lifetime_minutes > 0, "media.lifetime_minutes should be at least 1");
         require(self.media.queue > 0, "media.queue should be at least 1");

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod kit;
+#[path = "store/ledger.rs"]
+mod ledger;
 
 use futures::future::join_all;
 use lumenfall::base::{Secret, Timestamp, Usd, id};

@@ -5,7 +5,8 @@ ALTER TABLE accounts
     ADD COLUMN balance      BIGINT NOT NULL DEFAULT 0, -- paid in less what was spent
     ADD COLUMN reserved     BIGINT NOT NULL DEFAULT 0, -- held for requests that run
     ADD COLUMN credit_limit BIGINT,                    -- how far below zero a postpaid account may go; none when NULL
-    ADD COLUMN topped_up    BIGINT NOT NULL DEFAULT 0; -- the balance right after the latest credit
+    ADD COLUMN topped_up    BIGINT NOT NULL DEFAULT 0, -- the balance right after the latest credit
+    ADD COLUMN webhook_url  TEXT;                      -- who is told when a limit is nearly or wholly used
 
 CREATE TABLE credits (
     id         TEXT COLLATE "C" NOT NULL PRIMARY KEY,

@@ -5,6 +5,7 @@ ALTER TABLE accounts ADD COLUMN balance INTEGER NOT NULL DEFAULT 0; -- paid in l
 ALTER TABLE accounts ADD COLUMN reserved INTEGER NOT NULL DEFAULT 0; -- held for requests that run
 ALTER TABLE accounts ADD COLUMN credit_limit INTEGER; -- how far below zero a postpaid account may go; none when NULL
 ALTER TABLE accounts ADD COLUMN topped_up INTEGER NOT NULL DEFAULT 0; -- the balance right after the latest credit
+ALTER TABLE accounts ADD COLUMN webhook_url TEXT; -- who is told when a limit is nearly or wholly used
 
 CREATE TABLE credits (
     id         TEXT NOT NULL PRIMARY KEY,

@@ -1,4 +1,4 @@
-//! `GET /v1/balance`; for admins `GET/POST /v1/accounts`, `GET /v1/accounts/{id}`, `POST /v1/accounts/{id}/credits`.
+//! `GET /v1/balance`; for admins `GET/POST /v1/accounts`, `GET/PATCH /v1/accounts/{id}`, `POST /v1/accounts/{id}/credits`.
 
 use super::Api;
 use super::body::JsonObject;
@@ -7,10 +7,19 @@ use super::wire::fields::Fields;
 use crate::base::Usd;
 use crate::error::{Error, ErrorKind};
 use crate::store::{Account, Billing, NewAccount};
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use serde_json::{Value, json};
+
+/// The paths of accounts, for admins.
+pub(super) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/accounts", get(list).post(create))
+        .route("/accounts/{id}", get(one).patch(change))
+        .route("/accounts/{id}/credits", post(credit))
+}
 
 /// What the caller's own account has left.
 pub(super) async fn balance(State(api): State<Api>, caller: Caller) -> Result<Json<Value>, Error> {
@@ -28,25 +37,21 @@ pub(super) async fn balance(State(api): State<Api>, caller: Caller) -> Result<Js
 }
 
 /// Every account.
-pub(super) async fn list(State(api): State<Api>, caller: Caller) -> Result<Json<Value>, Error> {
+async fn list(State(api): State<Api>, caller: Caller) -> Result<Json<Value>, Error> {
     caller.require_admin()?;
     let accounts = api.0.store.accounts().await?;
     Ok(Json(json!({"object": "list", "data": accounts.iter().map(show).collect::<Vec<_>>()})))
 }
 
 /// One account.
-pub(super) async fn one(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, Error> {
+async fn one(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, Error> {
     caller.require_admin()?;
     let account = api.0.store.account(&id).await?.ok_or_else(missing)?;
     Ok(Json(show(&account)))
 }
 
 /// Makes an account.
-pub(super) async fn create(
-    State(api): State<Api>,
-    caller: Caller,
-    body: JsonObject,
-) -> Result<(StatusCode, Json<Value>), Error> {
+async fn create(State(api): State<Api>, caller: Caller, body: JsonObject) -> Result<(StatusCode, Json<Value>), Error> {
     caller.require_admin()?;
     let mut fields = Fields(body.fields);
     let id = fields.text("id")?;
@@ -56,29 +61,81 @@ pub(super) async fn create(
     if id.as_ref().is_some_and(|id| !sound(id)) {
         return Err(Error::invalid("id", "'id' has 1 to 64 letters, digits, '_', '-' or '.'."));
     }
-    let name = fields.text("name")?.or_else(|| id.clone());
-    let name = name.filter(|name| (1..=200).contains(&name.chars().count()));
+    let terms = read_terms(&mut fields)?;
+    fields.finish(&[&["id"], TERMS].concat())?;
+    let name = terms.name.or_else(|| id.clone());
     let name = name.ok_or_else(|| Error::invalid("name", "'name' is required: 1 to 200 characters."))?;
-    let billing = match fields.text("billing")?.as_deref() {
-        None | Some("postpaid") => Billing::Postpaid,
-        Some("prepaid") => Billing::Prepaid,
-        Some(_) => return Err(Error::invalid("billing", "'billing' should be prepaid or postpaid.")),
-    };
-    let credit_limit = fields.dollars("credit_limit_usd")?;
-    fields.finish(&["id", "name", "billing", "credit_limit_usd"])?;
-    if credit_limit.is_some() && billing == Billing::Prepaid {
+    let billing = terms.billing.unwrap_or_default();
+    if terms.credit_limit.is_some() && billing == Billing::Prepaid {
         return Err(Error::invalid("credit_limit_usd", "A prepaid account has no credit."));
     }
-    if credit_limit.is_some_and(|limit| limit < Usd::ZERO) {
-        return Err(Error::invalid("credit_limit_usd", "'credit_limit_usd' should not be below 0."));
-    }
-    let made = api.0.store.create_account(NewAccount { id, name, billing, credit_limit }).await?;
+    let new = NewAccount { id, name, billing, credit_limit: terms.credit_limit, webhook_url: terms.webhook_url };
+    let made = api.0.store.create_account(new).await?;
     let account = made.ok_or_else(|| Error::invalid("id", "There is an account of that id."))?;
     Ok((StatusCode::CREATED, Json(show(&account))))
 }
 
+/// Changes what is named, and leaves the rest as it is.
+async fn change(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<String>,
+    body: JsonObject,
+) -> Result<Json<Value>, Error> {
+    caller.require_admin()?;
+    let mut fields = Fields(body.fields);
+    let terms = read_terms(&mut fields)?;
+    fields.finish(TERMS)?;
+    let account = api.0.store.account(&id).await?.ok_or_else(missing)?;
+    let new = NewAccount {
+        id: Some(id),
+        name: terms.name.unwrap_or(account.name),
+        billing: terms.billing.unwrap_or(account.billing),
+        credit_limit: terms.credit_limit.or(account.credit_limit),
+        webhook_url: terms.webhook_url.or(account.webhook_url),
+    };
+    let changed = api.0.store.change_account(new).await?.ok_or_else(missing)?;
+    Ok(Json(show(&changed)))
+}
+
+/// What can be said about an account; absent where nothing was said.
+struct Terms {
+    name: Option<String>,
+    billing: Option<Billing>,
+    credit_limit: Option<Usd>,
+    webhook_url: Option<String>,
+}
+
+/// The parameters of [`read_terms`].
+const TERMS: &[&str] = &["name", "billing", "credit_limit_usd", "webhook_url"];
+
+fn read_terms(fields: &mut Fields) -> Result<Terms, Error> {
+    let name = fields.text("name")?;
+    if name.as_ref().is_some_and(|name| !(1..=200).contains(&name.chars().count())) {
+        return Err(Error::invalid("name", "'name' has 1 to 200 characters."));
+    }
+    let billing = match fields.text("billing")?.as_deref() {
+        None => None,
+        Some("postpaid") => Some(Billing::Postpaid),
+        Some("prepaid") => Some(Billing::Prepaid),
+        Some(_) => return Err(Error::invalid("billing", "'billing' should be prepaid or postpaid.")),
+    };
+    let credit_limit = fields.dollars("credit_limit_usd")?;
+    if credit_limit.is_some_and(|limit| limit < Usd::ZERO) {
+        return Err(Error::invalid("credit_limit_usd", "'credit_limit_usd' should not be below 0."));
+    }
+    let webhook_url = fields.text("webhook_url")?;
+    if webhook_url.as_ref().is_some_and(|url| !url.starts_with("https://") || url.len() > 2000) {
+        return Err(Error::invalid(
+            "webhook_url",
+            "'webhook_url' should be an https:// address, 2000 characters at most.",
+        ));
+    }
+    Ok(Terms { name, billing, credit_limit, webhook_url })
+}
+
 /// Pays into an account, or takes back with an amount below zero.
-pub(super) async fn credit(
+async fn credit(
     State(api): State<Api>,
     caller: Caller,
     Path(id): Path<String>,
@@ -112,6 +169,7 @@ fn show(account: &Account) -> Value {
         "reserved_usd": account.reserved,
         "available_usd": account.available(),
         "credit_limit_usd": account.credit_limit,
+        "webhook_url": account.webhook_url,
         "created_at": account.created_at.rfc3339(),
     })
 }

@@ -7,6 +7,7 @@ use super::form;
 use super::idempotency::{Once, once};
 use super::inputs::Given;
 use super::layers::Arrival;
+use super::payloads::{self, Keeper};
 use super::videos;
 use super::wire::images::{ImagesBody, estimate, read_edit, read_generation};
 use super::wire::videos::take_background;
@@ -154,7 +155,13 @@ async fn answer(
 async fn serve(api: Api, job: Job, asker: Asker) -> Result<Response, Error> {
     let gateway = &api.0.gateway;
     let (id, created) = (asker.request_id.clone(), asker.created_at.seconds());
-    let answer = gateway.image(&job, asker).await?;
+    let keeper = Keeper::of(&api, &job, &asker);
+    let answer = gateway.image(&job, asker).await;
+    if let Some(keeper) = keeper {
+        let (response, media) = payloads::outcome(&answer);
+        keeper.keep(&api, response, media).await;
+    }
+    let answer = answer?;
     let body = ImagesBody::write(&id, created, &answer, gateway.sandbox);
     let headers = headers_of(&answer, gateway.sandbox);
     let length = body.len();

@@ -13,6 +13,7 @@ mod keys;
 mod layers;
 mod media;
 mod models;
+mod payloads;
 mod requests;
 mod videos;
 mod webhooks;
@@ -48,6 +49,8 @@ pub struct Settings {
     pub max_concurrent: usize,
     /// Seconds that running requests are given at a stop.
     pub drain_seconds: u64,
+    /// Days for which prompts and answers (links, no pictures) are kept: 0, 7 or 30.
+    pub payload_days: u32,
 }
 
 /// What handlers need.
@@ -59,6 +62,7 @@ struct Inner {
     store: Store,
     public_url: String,
     max_body_bytes: usize,
+    payload_days: u32,
     max_concurrent: usize,
     tasks: TaskTracker,
     running: tokio::sync::Semaphore,
@@ -73,6 +77,7 @@ impl Api {
             store,
             public_url: settings.public_url.trim_end_matches('/').to_owned(),
             max_body_bytes: settings.max_body_bytes,
+            payload_days: settings.payload_days,
             tasks: TaskTracker::new(),
             max_concurrent: settings.max_concurrent,
             running: tokio::sync::Semaphore::new(settings.max_concurrent),
@@ -124,10 +129,9 @@ impl Api {
         let native = Router::new()
             .route("/requests", get(requests::list))
             .route("/requests/{id}", get(requests::one))
+            .route("/requests/{id}/payloads", get(payloads::show).delete(payloads::purge))
             .route("/balance", get(accounts::balance))
-            .route("/accounts", get(accounts::list).post(accounts::create))
-            .route("/accounts/{id}", get(accounts::one))
-            .route("/accounts/{id}/credits", post(accounts::credit))
+            .merge(accounts::routes())
             .route("/webhooks/secret", get(webhooks::secret))
             .route("/webhooks/secret/rotate", post(webhooks::rotate))
             .route("/webhooks/deliveries", get(webhooks::deliveries))

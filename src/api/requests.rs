@@ -1,12 +1,19 @@
-//! `GET /v1/requests`: the log that people bill from.
+//! `GET /v1/requests`: the log that people bill from, as pages of JSON or as one stream of CSV.
 
 use super::Api;
 use super::caller::Caller;
 use super::wire::page::{ListQuery, Shown, no_such_cursor};
 use super::wire::requests::{FILTERS, read_filter, read_summary, show, show_summary, show_whole};
+use crate::base::Timestamp;
 use crate::error::{Error, ErrorKind};
+use crate::store::{Cursor, ExportFormat, Filter, StoreError};
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, Query, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::{StreamExt as _, stream};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -15,14 +22,25 @@ pub(super) async fn list(
     State(api): State<Api>,
     caller: Caller,
     Query(asked): Query<BTreeMap<String, String>>,
-) -> Result<Json<Value>, Error> {
+) -> Result<Response, Error> {
     let mut query = ListQuery(asked.clone());
+    let csv = match query.take("format").as_deref() {
+        None | Some("json") => false,
+        Some("csv") => true,
+        Some(_) => return Err(Error::invalid("format", "'format' should be json or csv.")),
+    };
     let page = query.page()?;
     let mut filter = read_filter(&mut query)?;
     let summary = read_summary(&mut query)?;
     query.finish(FILTERS)?;
     if let Some(account) = caller.scope() {
         filter.account_id = Some(account.to_owned());
+    }
+    if csv {
+        if page.cursor != Cursor::Start || summary.is_some() {
+            return Err(Error::invalid("format", "CSV is every match at once: no cursor and no summary go with it."));
+        }
+        return Ok(stream_csv(api, filter));
     }
     let store = &api.0.store;
     let listed = store.requests(&filter, &page).await?.ok_or_else(|| no_such_cursor(&page))?;
@@ -32,7 +50,26 @@ pub(super) async fn list(
     if let Some(ask) = summary {
         shown["summary"] = show_summary(&store.summary(&filter, ask.group).await?);
     }
-    Ok(Json(shown))
+    Ok(Json(shown).into_response())
+}
+
+/// Every match, oldest first, read as fast as the caller takes it. When the database fails half-way the connection is
+/// broken off, so that nobody takes a part for the whole.
+fn stream_csv(api: Api, filter: Filter) -> Response {
+    let head = stream::once(async { Ok::<_, StoreError>(Bytes::from(ExportFormat::Csv.head())) });
+    let rows = stream::try_unfold(None, move |after: Option<(Timestamp, String)>| {
+        let (api, filter) = (api.clone(), filter.clone());
+        async move {
+            let Some(records) = api.0.store.next_requests(&filter, after.as_ref()).await? else { return Ok(None) };
+            let last = records.last().map(|record| (record.created_at, record.id.clone()));
+            Ok(Some((Bytes::from(ExportFormat::Csv.rows(&records)), last)))
+        }
+    });
+    let headers = [
+        (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
+        (header::CONTENT_DISPOSITION, "attachment; filename=\"requests.csv\""),
+    ];
+    (headers, Body::from_stream(head.chain(rows))).into_response()
 }
 
 /// One request, with its attempts and timeline.

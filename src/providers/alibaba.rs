@@ -59,7 +59,8 @@ impl Adapter for Alibaba {
             (None, Mode::TextToImage | Mode::ImageEdit | Mode::Upscale) => AT_ONCE,
         };
         let takes_messages = endpoint.ends_with("/generation");
-        let input = if takes_messages { write_message(&mut parameters) } else { write_input(&mut parameters) };
+        let input =
+            if takes_messages { write_message(&mut parameters) } else { write_input(&mut parameters, &brief.model) };
         let body = json!({"model": brief.model, "input": input, "parameters": parameters});
         let mut call = Call::submit(format!("{}/services/aigc/{endpoint}", site.base_url), body);
         if endpoint != AT_ONCE {
@@ -131,12 +132,14 @@ fn write_message(parameters: &mut Map<String, Value>) -> Value {
     json!({"messages": [{"role": "user", "content": content}]})
 }
 
-/// The input of older models and of videos. From Wan 2.7 on, pictures are `media` that say what they are for.
-fn write_input(parameters: &mut Map<String, Value>) -> Value {
+/// The input of older models and of videos. From Wan 2.7 on, pictures are `media` that say what they are for: references
+/// for a model that wants them (`r2v`), else frames.
+fn write_input(parameters: &mut Map<String, Value>, model: &str) -> Value {
     let given = INPUTS.iter().filter_map(|name| Some(((*name).to_owned(), parameters.remove(*name)?)));
     let mut input: Map<String, Value> = given.collect();
     if let Some(Value::Array(media)) = parameters.remove("media") {
-        let frame = |url: Value| if url.is_string() { json!({"type": "first_frame", "url": url}) } else { url };
+        let kind = if model.contains("-r2v") { "reference_image" } else { "first_frame" };
+        let frame = |url: Value| if url.is_string() { json!({"type": kind, "url": url}) } else { url };
         input.insert("media".to_owned(), media.into_iter().map(frame).collect());
     }
     Value::Object(input)

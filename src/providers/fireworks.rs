@@ -1,4 +1,5 @@
-//! Fireworks AI images: FLUX.1 in one synchronous call with base64 in the JSON answer, Kontext as a job.
+//! Fireworks AI images: FLUX.1 in one synchronous call with base64 in the JSON answer, Kontext as a job, older models at
+//! an older endpoint that answers with the file itself.
 //! <https://docs.fireworks.ai/api-reference/generate-or-edit-image-using-flux-kontext> (read 2026-11). Vercel's provider
 //! takes a base address.
 //!
@@ -10,6 +11,7 @@
 use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Output, Source, Usage};
+use crate::media::Format;
 use crate::outbound::auth::AuthScheme;
 use crate::outbound::call::{Call, Leg, Payload, Reply, Verb};
 use serde::Deserialize;
@@ -33,22 +35,28 @@ static CARD: Card = Card {
 /// The end of an address that answers at once.
 const AT_ONCE: &str = "/text_to_image";
 
+/// The part of an address of the older endpoint.
+const OLDER: &str = "/image_generation/";
+
 impl Adapter for Fireworks {
     fn card(&self) -> &'static Card {
         &CARD
     }
 
     fn open(&self, brief: &Brief, site: &Site) -> Result<Turn, Fault> {
-        let queued = brief.model.contains("/flux-kontext-");
-        let end = if queued { "" } else { AT_ONCE };
-        let url = format!("{}/workflows/{}{end}", site.base_url, brief.model);
-        let headers = vec![("accept".to_owned(), "application/json".to_owned())];
+        let (queued, older) = (brief.model.contains("/flux-kontext-"), !brief.model.contains("/flux-"));
+        let end = if queued || older { "" } else { AT_ONCE };
+        let start = if older { OLDER } else { "/workflows/" };
+        let url = format!("{}{start}{}{end}", site.base_url, brief.model);
+        let accept = if older { brief.format.unwrap_or(Format::Png).mime() } else { "application/json" };
+        let headers = vec![("accept".to_owned(), accept.to_owned())];
         Ok(Turn::Next(Call { headers, ..Call::submit(url, Value::Object(brief.input.clone())) }))
     }
 
     fn read(&self, asked: &Call, reply: &Reply, _site: &Site) -> Result<Turn, Fault> {
         match asked.leg {
             Leg::Submit if asked.url.ends_with(AT_ONCE) => read_pictures(reply),
+            Leg::Submit if asked.url.contains(OLDER) => read_file(reply),
             Leg::Submit => {
                 let ticket: Ticket = reply.json()?;
                 let (url, payload) = (format!("{}/get_result", asked.url), json!({"id": ticket.request_id}));
@@ -91,6 +99,17 @@ fn read_pictures(reply: &Reply) -> Result<Turn, Fault> {
             Err(ended(FaultKind::Malformed, &text, outcome, reply))
         }
     }
+}
+
+/// A file, with the outcome in a header.
+fn read_file(reply: &Reply) -> Result<Turn, Fault> {
+    if reply.header("finish-reason") == Some("CONTENT_FILTERED") {
+        let text = "The picture was filtered by the provider's safety check.";
+        return Err(ended(FaultKind::Moderated, text, "CONTENT_FILTERED".to_owned(), reply));
+    }
+    let file = Some(reply.body.clone()).filter(|file| !file.is_empty());
+    let outputs = file.map(|file| Output { source: Source::Bytes(file), revised_prompt: None });
+    Ok(Turn::Done(outputs.into_iter().collect(), Usage::default()))
 }
 
 fn read_state(asked: &Call, reply: &Reply) -> Result<Turn, Fault> {

@@ -14,9 +14,11 @@ pub(super) fn price(prices: &Price, input: &Map<String, Value>, size: Size, pict
     sum(prices, input, size, pictures, 0)
 }
 
-/// The bill for one picture or video of a route.
+/// The bill for one picture or video of a route; what was not said is as the catalog has it.
 pub(super) fn result(route: &Route, input: &Map<String, Value>, size: Size) -> Usd {
-    sum(&route.price, input, size, 1, length(route, input).into())
+    let mut said = route.defaults.clone();
+    said.extend(input.clone());
+    sum(&route.price, &said, size, 1, length(route, input).into())
 }
 
 /// The seconds that a video route is asked for.

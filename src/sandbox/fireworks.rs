@@ -2,8 +2,8 @@
 //!
 //! Simulated: bearer keys; FLUX.1 with both kinds of answer (`image/*`, JSON with base64), filtered pictures in each;
 //! Kontext as a job, asked after by POST, with both refusals as HTTP 200 and a link at the end (`[refuse output]` is
-//! refused after the work). A shape has about a megapixel. Not simulated: webhooks, the legacy models, real rate limits,
-//! knobs that do not change the picture. What a refusal in binary looks like is not published: here it is a black
+//! refused after the work); the older models, whose answer is a file. A shape has about a megapixel. Not simulated:
+//! webhooks, real rate limits, knobs that do not change the picture. What a refusal in binary looks like is not published: here it is a black
 //! picture with the header `finish-reason`; the codes of errors are made up as well.
 
 mod error;
@@ -45,6 +45,7 @@ struct Works {
 pub(super) fn router(world: Arc<World>) -> Router {
     Router::new()
         .route("/workflows/accounts/fireworks/models/{model}/text_to_image", post(generate))
+        .route("/image_generation/accounts/fireworks/models/{model}", post(generate_file))
         .route("/workflows/accounts/fireworks/models/{model}/get_result", post(job::follow))
         .route("/workflows/accounts/fireworks/models/{model}", post(job::submit))
         .route("/files/{name}", get(file))
@@ -58,9 +59,22 @@ async fn generate(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let world = &works.world;
+    answer(&works.world, &model, Endpoint::AtOnce, &headers, &body).await
+}
+
+/// The endpoint of older models.
+async fn generate_file(
+    State(works): State<Arc<Works>>,
+    Path(model): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    answer(&works.world, &model, Endpoint::Older, &headers, &body).await
+}
+
+async fn answer(world: &World, model: &str, endpoint: Endpoint, headers: &HeaderMap, body: &[u8]) -> Response {
     let upstream = format!("accounts/fireworks/models/{model}");
-    let (order, route) = match admit(world, &upstream, false, &headers, &body) {
+    let (order, route) = match admit(world, &upstream, endpoint, headers, body) {
         Ok(admitted) => admitted,
         Err(refusal) => return turn_away(world, ID, Some(&upstream), refusal.into_response()),
     };
@@ -72,23 +86,43 @@ async fn generate(
         Some(Why::Failed) => Some(Refusal::of_status(500).into_response()),
         None => None,
     };
-    let bill = bill::price(&route.price, &order.input, order.size, 1);
+    let bill = bill::result(&route, &order.input, order.size);
     if let Some(ending) = sale.settle(refusal, bill).await {
         return ending;
     }
     deliver(world, &order, &sale, false).await
 }
 
+/// Where a model is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Endpoint {
+    AtOnce,
+    Queued,
+    Older,
+}
+
+impl Endpoint {
+    fn of(upstream: &str) -> Self {
+        if upstream.contains("/flux-kontext-") {
+            Self::Queued
+        } else if upstream.contains("/flux-") {
+            Self::AtOnce
+        } else {
+            Self::Older
+        }
+    }
+}
+
 /// Key, model, money, parameters.
 fn admit(
     world: &World,
     upstream: &str,
-    queued: bool,
+    endpoint: Endpoint,
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<(Order, Arc<Route>), Refusal> {
     let broke = identify(headers)?;
-    let known = upstream.contains("/flux-kontext-") == queued;
+    let known = Endpoint::of(upstream) == endpoint;
     let route = world.route(ID, upstream).filter(|_| known).ok_or_else(|| Refusal::of_status(404))?;
     if broke {
         return Err(Refusal::of_status(412));

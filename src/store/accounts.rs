@@ -23,22 +23,37 @@ pub struct NewAccount {
     pub billing: Billing,
     /// How far below zero a postpaid account may go.
     pub credit_limit: Option<Usd>,
+    /// Who is told when a limit is nearly or wholly used. Checked by whoever took it, and again before each try.
+    pub webhook_url: Option<String>,
 }
 
-pub(super) const SHOWN: &str = "id, name, created_at, billing, balance, reserved, credit_limit, topped_up";
+pub(super) const SHOWN: &str = "id, name, created_at, billing, balance, reserved, credit_limit, topped_up, \
+                                webhook_url";
 
 impl Store {
     /// Makes an account. `None`: the id is taken.
     pub async fn create_account(&self, new: NewAccount) -> Result<Option<Account>, StoreError> {
         let now = Timestamp::now();
         let id = new.id.unwrap_or_else(|| format!("acct_{}", id::fresh(now)));
-        let mut sql = Sql::new("INSERT INTO accounts (id, name, created_at, billing, credit_limit) VALUES (");
+        let mut sql =
+            Sql::new("INSERT INTO accounts (id, name, created_at, billing, credit_limit, webhook_url) VALUES (");
         sql.bind(id.clone())?.push(", ").bind(stored_name(&new.name))?.push(", ").bind(now.millis())?;
         sql.push(", ").bind(new.billing.as_str())?.push(", ").bind(new.credit_limit.map(Usd::micros))?;
-        sql.push(") ON CONFLICT (id) DO NOTHING");
+        sql.push(", ").bind(new.webhook_url)?.push(") ON CONFLICT (id) DO NOTHING");
         if self.run(sql).await? == 0 {
             return Ok(None);
         }
+        self.account(&id).await
+    }
+
+    /// Gives an account other terms. `None`: no such account.
+    pub async fn change_account(&self, new: NewAccount) -> Result<Option<Account>, StoreError> {
+        let id = new.id.unwrap_or_default();
+        let mut sql = Sql::new("UPDATE accounts SET name = ");
+        sql.bind(stored_name(&new.name))?.push(", billing = ").bind(new.billing.as_str())?;
+        sql.push(", credit_limit = ").bind(new.credit_limit.map(Usd::micros))?;
+        sql.push(", webhook_url = ").bind(new.webhook_url)?.push(" WHERE id = ").bind(id.clone())?;
+        self.run(sql).await?;
         self.account(&id).await
     }
 
@@ -96,6 +111,7 @@ pub(super) fn read(row: &AnyRow) -> Result<Account, StoreError> {
         reserved: usd("reserved")?,
         credit_limit: row.try_get::<Option<i64>, _>("credit_limit")?.map(Usd::from_micros),
         topped_up: usd("topped_up")?,
+        webhook_url: row.try_get("webhook_url")?,
     })
 }
 

@@ -47,6 +47,8 @@ pub struct Account {
     pub credit_limit: Option<Usd>,
     /// The balance right after the latest credit: what "80 % used" is measured from.
     pub topped_up: Usd,
+    /// Who is told when a limit is nearly or wholly used.
+    pub webhook_url: Option<String>,
 }
 
 /// What bounds a key.

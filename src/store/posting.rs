@@ -14,8 +14,10 @@ use super::keys;
 use super::record::{COLUMNS, Record, Status};
 use super::rollup::Rollup;
 use super::sql::{Kind, Sql, rows_of_json};
-use crate::base::Usd;
+use super::webhooks::{self, NewDelivery};
+use crate::base::{Timestamp, Usd, id};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sqlx::{Any, AnyConnection, Connection, Row, Transaction};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -191,7 +193,27 @@ impl Posting<'_> {
         if let Some(sql) = self.rollup.write(engine)? {
             sql.query().execute(&mut **transaction).await?;
         }
+        for event in &self.events {
+            if let Some(url) =
+                self.books.accounts.get(&event.account_id).and_then(|account| account.webhook_url.clone())
+            {
+                webhooks::insert(&notice(event, url))?.query().execute(&mut **transaction).await?;
+            }
+        }
         Ok(())
+    }
+}
+
+/// The news of a crossed limit, for the queue of webhooks: in the same transaction, so it is told once for each crossing.
+fn notice(event: &LimitEvent, url: String) -> NewDelivery {
+    let at = Timestamp::now();
+    NewDelivery {
+        id: format!("msg_{}", id::fresh(at)),
+        account_id: event.account_id.clone(),
+        event: "limit.reached".to_owned(),
+        url,
+        payload: json!({"type": "limit.reached", "data": event}).to_string(),
+        at,
     }
 }
 

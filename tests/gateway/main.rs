@@ -1,8 +1,10 @@
 //! The gateway as a whole: the real program on a free port, against the simulators or scripted providers.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod accounts;
 mod adapters;
 mod books;
+mod crash;
 mod edits;
 mod errors;
 mod failover;
@@ -12,6 +14,7 @@ mod keys;
 mod kit;
 mod matrix;
 mod models;
+mod outage;
 #[path = "../kit/postgres.rs"]
 mod postgres;
 mod program;

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// A server and the guard that ends it.
 struct Cluster {
     bin: PathBuf,
+    home: PathBuf,
     port: u16,
     url: String,
     /// Holds the pipe. Never read: its end is what counts.
@@ -43,14 +44,53 @@ pub(crate) fn psql(url: &str, sql: &str) {
 
 fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(|| {
+    CLUSTER.get_or_init(Cluster::start)
+}
+
+/// A server of a test's own, which can be stopped and started again.
+pub(crate) struct Server(Cluster);
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        Self(Cluster::start())
+    }
+
+    /// The address of its only database.
+    pub(crate) fn url(&self) -> String {
+        format!("{}/postgres", self.0.url)
+    }
+
+    /// Stops it as a crash would: nobody is waited for.
+    pub(crate) fn stop(&self) {
+        run(self.control().args(["--mode=immediate", "stop"]));
+    }
+
+    pub(crate) fn start_again(&self) {
+        let home = self.0.home.display();
+        let options = format!("-k {home} -h 127.0.0.1 -p {} -c fsync=off -c max_connections=100", self.0.port);
+        // The first log belongs to the guard's shell.
+        let log = self.0.home.join("later.log");
+        run(self.control().arg("--log").arg(log).arg("--options").arg(options).arg("start"));
+    }
+
+    fn control(&self) -> Command {
+        let mut control = as_server(&self.0.bin.join("pg_ctl"));
+        control.arg("--wait").arg("-D").arg(self.0.home.join("data"));
+        // What it starts shall not hold our pipes open.
+        control.stdin(Stdio::null());
+        control
+    }
+}
+
+impl Cluster {
+    fn start() -> Self {
         let bin = binaries().unwrap_or_else(|| {
             install();
             binaries().unwrap_or_else(|| panic!("{NEEDED}"))
         });
         // Somebody else may take the port between our finding and our using it.
         (0..3).find_map(|_| start(&bin)).unwrap_or_else(|| panic!("PostgreSQL in {} does not start", bin.display()))
-    })
+    }
 }
 
 const NEEDED: &str = "These tests need PostgreSQL's server programs (initdb, postgres). Install the package \
@@ -123,7 +163,7 @@ fn start(bin: &Path) -> Option<Cluster> {
     let mut word = String::new();
     BufReader::new(guard.stdout.take().unwrap()).read_line(&mut word).unwrap();
     let url = format!("postgres://postgres@127.0.0.1:{port}");
-    (word.trim() == "ready").then(|| Cluster { bin: bin.to_owned(), port, url, _guard: guard })
+    (word.trim() == "ready").then(|| Cluster { bin: bin.to_owned(), home, port, url, _guard: guard })
 }
 
 /// Arguments: home, pg_isready, port, the server's command line.
@@ -137,8 +177,9 @@ until "$isready" -q -h 127.0.0.1 -p "$port"; do
 done
 echo ready
 cat >/dev/null
-kill -QUIT $server
-wait $server
+# Not $server: a test may have stopped that one and started another. A server that ends removes the file.
+pid=$(head -n 1 "$home/data/postmaster.pid" 2>/dev/null) && kill -QUIT "$pid"
+while [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; do wait $server; sleep 0.05; done
 rm -rf "$home"
 "#;
 

@@ -22,6 +22,7 @@ pub(in crate::api) const FILTERS: &[&str] = &[
     "min_cost",
     "summary",
     "group_by",
+    "format",
 ];
 
 /// Takes the filters out of a query.

@@ -147,7 +147,6 @@ async fn tasks_are_checked_refused_and_lost() {
         json!({"content": text, "duration": 13}),
         json!({"content": text, "duration": -1}),
         json!({"content": text, "ratio": "9:21"}),
-        json!({"content": text, "model": "seedance-1-0-lite-i2v-250428"}),
         json!({"content": text, "model": "dreamina-seedance-2-0-260128", "seed": 1}),
         json!({"content": [{"type": "image_url", "image_url": {"url": "nowhere"}}]}),
     ] {
@@ -155,6 +154,8 @@ async fn tasks_are_checked_refused_and_lost() {
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         assert_eq!(client.send("POST", TASKS, body).await.0, 400, "{more}");
     }
+    let ended = json!({"content": text, "model": "seedance-1-0-lite-i2v-250428"});
+    assert_eq!(client.send("POST", TASKS, ended).await.0, 404, "BytePlus ended it on 2026-05-13");
     client.send("POST", "/_control", json!({"provider": "byteplus", "latency_ms": 1000})).await;
     for (prompt, code) in [("[refuse]", "OutputVideoSensitiveContentDetected"), ("[fail]", "InternalServerError")] {
         let body = json!({"model": "seedance-1-0-pro-250528", "content": [{"type": "text", "text": prompt}]});

@@ -8,7 +8,7 @@ use super::super::mischief;
 use super::super::steering::{Fault, Rule};
 use super::error::Refusal;
 use super::request::Order;
-use super::{ID, Works, admit, identify};
+use super::{Endpoint, ID, Works, admit, identify};
 use crate::base::Usd;
 use crate::catalog::Route;
 use axum::Json;
@@ -104,7 +104,7 @@ pub(super) async fn submit(
 ) -> Response {
     let world = &works.world;
     let upstream = format!("accounts/fireworks/models/{model}");
-    let (order, route) = match admit(world, &upstream, true, &headers, &body) {
+    let (order, route) = match admit(world, &upstream, Endpoint::Queued, &headers, &body) {
         Ok(admitted) => admitted,
         Err(refusal) => {
             world.book.write(Entry::new(ID, Operation::Create, refusal.status.as_u16()).model(&upstream));

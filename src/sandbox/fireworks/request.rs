@@ -57,9 +57,10 @@ impl Order {
         let prompt = text(&input, "prompt")?.filter(|text| !text.is_empty());
         let prompt: Arc<str> = prompt.ok_or_else(|| Refusal::bad("prompt: field required"))?.into();
         let picture = picture(&input)?;
-        let size = match ratio(&input, route)? {
-            Some(ratio) => at_a_megapixel(ratio),
-            None => picture.map_or(Size::new(1024, 1024), |picture| at_a_megapixel(picture.ratio())),
+        let size = match (sides(&input, route)?, ratio(&input, route)?) {
+            (Some(size), _) => size,
+            (None, Some(ratio)) => at_a_megapixel(ratio),
+            (None, None) => picture.map_or(Size::new(1024, 1024), |picture| at_a_megapixel(picture.ratio())),
         };
         let format = match text(&input, "output_format")? {
             None | Some("jpeg") => Format::Jpeg,
@@ -67,11 +68,21 @@ impl Order {
             Some(_) => return Err(Refusal::bad("output_format: must be jpeg or png")),
         };
         whole(&input, "num_inference_steps", 1, 50)?;
+        whole(&input, "steps", 1, 50)?;
         whole(&input, "safety_tolerance", 0, if picture.is_some() { 2 } else { 6 })?;
         let seed = whole(&input, "seed", 0, u64::MAX)?.filter(|seed| *seed > 0);
         let seed = seed.unwrap_or_else(|| rand::rng().random::<u32>().into());
         Ok(Self { prompt, size, seed, answer: Answer::read(headers), format, input })
     }
+}
+
+/// The older models have listed sides.
+fn sides(input: &Map<String, Value>, route: &Route) -> Result<Option<Size>, Refusal> {
+    let SizeRule::List { sizes, .. } = &route.size else { return Ok(None) };
+    let side = |name: &str| Ok(whole(input, name, 64, 2048)?.and_then(|side| u32::try_from(side).ok()).unwrap_or(1024));
+    let size = Size::new(side("width")?, side("height")?);
+    let text = || Refusal::bad(format!("width, height: {size} is not supported"));
+    Some(size).filter(|size| sizes.contains(size)).map(Some).ok_or_else(text)
 }
 
 /// A listed shape for FLUX.1, any between 21:9 and 9:21 for Kontext.

@@ -73,18 +73,19 @@ impl<'a> Reader<'a> {
         self.whole("steps", 1, 50).map(|_| ())
     }
 
-    /// Pictures to work from: one for Kontext, a list for FLUX.2, of which two also take one alone.
+    /// Pictures to work from: one for Kontext and its like, a list for the others; two of FLUX.2 also take one alone.
     fn pictures(&self) -> Result<Vec<Size>, Refusal> {
-        let kontext = self.is("kontext");
-        let takes_one = kontext || self.is("FLUX.2-pro") || self.is("FLUX.2-flex");
+        let field = self.route.inputs.as_ref().map_or("", |inputs| inputs.field.as_str());
+        let single = field == "image_url";
+        let takes_one = single || self.is("FLUX.2-pro") || self.is("FLUX.2-flex");
         if self.get("image_url").is_some() && !takes_one {
             return Err(Refusal::unsupported("image_url"));
         }
-        if self.get("reference_images").is_some() && !self.is("FLUX.2-") {
+        if self.get("reference_images").is_some() && field != "reference_images" {
             return Err(Refusal::unsupported("reference_images"));
         }
         let alone = self.text("image_url")?.map(|text| measure("image_url", text)).transpose()?;
-        if kontext && alone.is_none() {
+        if single && alone.is_none() {
             return Err(Refusal::bad(Some("image_url"), "Missing required parameter 'image_url'."));
         }
         let listed = match self.get("reference_images") {
@@ -118,6 +119,11 @@ impl<'a> Reader<'a> {
                 let text = format!("Invalid dimensions. Width and height must be between {least} and {most}.");
                 Err(Refusal::bad(None, text))
             }
+            SizeRule::List { sizes, .. } if !sizes.contains(&size) => {
+                let names: Vec<String> = sizes.iter().map(ToString::to_string).collect();
+                Err(Refusal::bad(None, format!("Invalid dimensions. Supported are: {}.", names.join(", "))))
+            }
+            SizeRule::List { .. } => Ok(size),
             _ => Ok(pictures.first().map_or(usual, |picture| at_a_megapixel(*picture))),
         }
     }

@@ -1,0 +1,151 @@
+//! The log as CSV and as JSON lines, for spreadsheets and other programs. Amounts are exact decimals of dollars.
+
+use super::record::Record;
+use crate::base::{Timestamp, Usd};
+use serde_json::{Map, Value, json};
+
+/// How rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportFormat {
+    /// Comma-separated, quoted as RFC 4180 has it, one header line.
+    Csv,
+    /// One JSON object a line, with attempts, timeline and adjustments.
+    JsonLines,
+}
+
+/// A value in a row.
+enum Cell<'a> {
+    Text(Option<&'a str>),
+    Number(Option<i64>),
+    Dollars(Option<Usd>),
+    Moment(Timestamp),
+    Truth(bool),
+}
+
+type Column = (&'static str, fn(&Record) -> Cell<'_>);
+
+const COLUMNS: [Column; 31] = [
+    ("id", |r| Cell::Text(Some(&r.id))),
+    ("created_at", |r| Cell::Moment(r.created_at)),
+    ("account_id", |r| Cell::Text(Some(&r.account_id))),
+    ("key_id", |r| Cell::Text(Some(&r.key_id))),
+    ("endpoint", |r| Cell::Text(Some(&r.endpoint))),
+    ("model", |r| Cell::Text(Some(&r.model))),
+    ("executed_model", |r| Cell::Text(r.executed_model.as_deref())),
+    ("provider", |r| Cell::Text(r.provider.as_deref())),
+    ("modality", |r| Cell::Text(Some(&r.modality))),
+    ("mode", |r| Cell::Text(r.mode.as_deref())),
+    ("status", |r| Cell::Text(Some(r.status.as_str()))),
+    ("cost", |r| Cell::Dollars(r.cost)),
+    ("currency", |_| Cell::Text(Some("usd"))),
+    ("cost_source", |r| Cell::Text(r.cost_source.as_deref())),
+    ("cost_note", |r| Cell::Text(r.cost_note.as_deref())),
+    ("cost_estimate", |r| Cell::Dollars(r.cost_estimate)),
+    ("cost_uncertain", |r| Cell::Dollars(Some(r.cost_uncertain))),
+    ("duration_ms", |r| Cell::Number(r.duration_ms)),
+    ("gateway_ms", |r| Cell::Number(r.gateway_ms)),
+    ("provider_ms", |r| Cell::Number(r.provider_ms)),
+    ("response_ms", |r| Cell::Number(r.response_ms)),
+    ("image_count", |r| Cell::Number(Some(r.image_count))),
+    ("size", |r| Cell::Text(r.size.as_deref())),
+    ("output_format", |r| Cell::Text(r.output_format.as_deref())),
+    ("error_code", |r| Cell::Text(r.error_code.as_deref())),
+    ("error_message", |r| Cell::Text(r.error_message.as_deref())),
+    ("session_id", |r| Cell::Text(r.session_id.as_deref())),
+    ("trace_id", |r| Cell::Text(r.trace_id.as_deref())),
+    ("user", |r| Cell::Text(r.user.as_deref())),
+    ("request_size_bytes", |r| Cell::Number(Some(r.request_size_bytes))),
+    ("sandbox", |r| Cell::Truth(r.sandbox)),
+];
+
+impl ExportFormat {
+    /// What comes before the first row.
+    pub fn head(self) -> String {
+        match self {
+            Self::Csv => COLUMNS.map(|(name, _)| name).join(",") + "\r\n",
+            Self::JsonLines => String::new(),
+        }
+    }
+
+    /// These rows.
+    pub fn rows(self, records: &[Record]) -> String {
+        let write = match self {
+            Self::Csv => write_csv,
+            Self::JsonLines => write_json,
+        };
+        records.iter().fold(String::new(), |mut out, record| {
+            write(record, &mut out);
+            out
+        })
+    }
+}
+
+fn dollars(amount: Usd) -> String {
+    amount.dollars().normalize().to_string()
+}
+
+fn write_csv(record: &Record, out: &mut String) {
+    for (number, (_, cell)) in COLUMNS.iter().enumerate() {
+        if number > 0 {
+            out.push(',');
+        }
+        match cell(record) {
+            Cell::Text(text) => push_text(text.unwrap_or_default(), out),
+            Cell::Number(number) => out.push_str(&number.map(|number| number.to_string()).unwrap_or_default()),
+            Cell::Dollars(amount) => out.push_str(&amount.map(dollars).unwrap_or_default()),
+            Cell::Moment(moment) => out.push_str(&moment.rfc3339()),
+            Cell::Truth(truth) => out.push_str(if truth { "true" } else { "false" }),
+        }
+    }
+    out.push_str("\r\n");
+}
+
+/// A text as a CSV cell. Callers choose some of them, and a spreadsheet runs what begins like a formula: an apostrophe
+/// in front keeps it a text.
+fn push_text(text: &str, out: &mut String) {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    if !formula && !text.contains([',', '"', '\n', '\r']) {
+        out.push_str(text);
+        return;
+    }
+    out.push('"');
+    out.push_str(if formula { "'" } else { "" });
+    out.push_str(&text.replace('"', "\"\""));
+    out.push('"');
+}
+
+fn write_json(record: &Record, out: &mut String) {
+    let value = |cell| match cell {
+        Cell::Text(text) => json!(text),
+        Cell::Number(number) => json!(number),
+        Cell::Dollars(amount) => json!(amount),
+        Cell::Moment(moment) => json!(moment.rfc3339()),
+        Cell::Truth(truth) => json!(truth),
+    };
+    let mut line: Map<String, Value> =
+        COLUMNS.iter().map(|(name, cell)| ((*name).to_owned(), value(cell(record)))).collect();
+    for (name, text) in
+        [("attempts", &record.attempts), ("timeline", &record.timeline), ("adjustments", &record.adjustments)]
+    {
+        line.insert(name.to_owned(), serde_json::from_str(text).unwrap_or_default());
+    }
+    out.push_str(&Value::Object(line).to_string());
+    out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_quoted_and_no_formula_runs() {
+        let cell = |text: &str| {
+            let mut out = String::new();
+            push_text(text, &mut out);
+            out
+        };
+        assert_eq!(cell("plain text"), "plain text");
+        assert_eq!(cell("a,\"b\"\n"), "\"a,\"\"b\"\"\n\"");
+        assert_eq!(cell("=HYPERLINK(1)"), "\"'=HYPERLINK(1)\"");
+    }
+}
