@@ -45,7 +45,10 @@ impl Given {
 
     /// Takes what a video is made from out of a JSON object.
     pub(super) fn of_video(fields: &mut Map<String, Value>) -> Result<Self, Error> {
-        Self::of_fields(fields, &["input_reference", "image", "images", "image_url", "image_base64", "video", "video_url"])
+        Self::of_fields(
+            fields,
+            &["input_reference", "image", "images", "image_url", "image_base64", "video", "video_url"],
+        )
     }
 
     /// Whether there are none.
@@ -90,8 +93,9 @@ impl Given {
 
 /// A text, or an object such as `{"image_url": "…"}` or `{"image_url": {"url": "…"}}`.
 fn read_part(name: &str, value: &Value) -> Result<Part, Error> {
-    let nested =
-        |value: &Value| ["image_url", "video_url", "url", "image_base64", "b64_json"].iter().find_map(|key| value.get(key).cloned());
+    let nested = |value: &Value| {
+        ["image_url", "video_url", "url", "image_base64", "b64_json"].iter().find_map(|key| value.get(key).cloned())
+    };
     let found = match value {
         Value::Object(_) => nested(value).map(|inner| nested(&inner).unwrap_or(inner)),
         other => Some(other.clone()),

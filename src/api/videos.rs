@@ -188,10 +188,9 @@ pub(super) async fn accept(api: Api, job: Job, asker: Asker, terms: Terms) -> Re
         }
     }
     if row.kind == "image" {
-        response.headers_mut().insert(
-            HeaderName::from_static("preference-applied"),
-            HeaderValue::from_static("respond-async"),
-        );
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static("preference-applied"), HeaderValue::from_static("respond-async"));
     }
     Ok(response)
 }

@@ -98,9 +98,10 @@ pub(in crate::api) fn take_background(
     fields: &mut Map<String, Value>,
     headers: &HeaderMap,
 ) -> Result<Option<Terms>, Error> {
-    let prefers = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()).any(|value| {
-        value.split([',', ';']).any(|preference| preference.trim().eq_ignore_ascii_case("respond-async"))
-    });
+    let prefers =
+        headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()).any(|value| {
+            value.split([',', ';']).any(|preference| preference.trim().eq_ignore_ascii_case("respond-async"))
+        });
     let said = match fields.get("background") {
         Some(Value::Bool(said)) => Some(*said),
         Some(Value::String(text)) if text == "true" || text == "false" => Some(text == "true"),
