@@ -221,7 +221,7 @@ impl Desk {
             track.tries += 1;
             track.started = now;
             // Simulators do not take as long as what they simulate.
-            track.hold = if self.gateway.sandbox { now } else { now.plus(typical / 4) };
+            track.hold = if self.gateway.sandbox { now } else { now.plus((typical / 8).min(HOLD)) };
         }
         // Without a stored intent nothing is sent, so the tracks are as they were.
         let stored = self.save(held, JobStatus::InProgress, Some(&view), None, None).await;
@@ -371,6 +371,9 @@ impl State {
         self.trail.push(Attempt { index: self.trail.len(), ..attempt });
     }
 }
+
+/// Polls begin after an eighth of what is typical for a route, and after this at the latest.
+const HOLD: Duration = Duration::from_secs(10);
 
 /// From one moment to a later one; nothing when it is not later.
 pub(super) fn span(from: Timestamp, to: Timestamp) -> Duration {

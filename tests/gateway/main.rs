@@ -10,6 +10,7 @@ mod errors;
 mod failover;
 mod idempotency;
 mod images;
+mod jobs;
 mod keys;
 mod kit;
 mod matrix;

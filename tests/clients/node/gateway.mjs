@@ -31,7 +31,7 @@ export async function generate(client, asked) {
   }
 }
 
-function tally(line) {
+export function tally(line) {
   if (TALLY) appendFileSync(TALLY, `${JSON.stringify(line)}\n`);
 }
 
