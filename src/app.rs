@@ -4,7 +4,7 @@ mod reload;
 
 use crate::api::Api;
 use crate::base::{Live, Secret, Timestamp};
-use crate::catalog::{self, Catalog};
+use crate::catalog::{self, Catalog, Overlay};
 use crate::config::{Config, Problems, Provider};
 use crate::media::storage::{Storage, StorageError};
 use crate::media::{Limits, Workers};
@@ -16,6 +16,7 @@ use crate::store::{NewKey, Store, StoreError};
 use reload::Reloadable;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -70,24 +71,41 @@ pub struct Running {
 
 /// The catalog embedded in the program.
 pub fn embedded_catalog() -> Result<Catalog, Problems> {
-    let providers = ADAPTERS.iter().map(|adapter| (adapter.card().id, adapter.card().catalog));
-    catalog::load(std::iter::once(("models", MODELS)).chain(providers))
-        .map_err(|problems| Problems(problems.iter().map(ToString::to_string).collect()))
+    read_catalog(&[], &[])
 }
 
-/// The catalog with the operator's own deployments.
+fn read_catalog(overlays: &[Overlay], deployments: &[&str]) -> Result<Catalog, Problems> {
+    let providers = ADAPTERS.iter().map(|adapter| (adapter.card().id, adapter.card().catalog));
+    catalog::load_over(std::iter::once(("models", MODELS)).chain(providers), overlays, deployments).map_err(told)
+}
+
+fn told(problems: Vec<catalog::Problem>) -> Problems {
+    Problems(problems.into_iter().map(|problem| problem.to_string()).collect())
+}
+
+/// The catalog with the operator's own files and deployments.
 pub fn catalog_for(config: &Config) -> Result<Catalog, Problems> {
-    let mut catalog = embedded_catalog()?;
+    let deployments: Vec<&str> = config.deployments().iter().map(|(name, ..)| *name).collect();
+    let directory = own_files(config);
+    let overlays = directory.map_or(Ok(Vec::new()), |path| Overlay::read_all(&path)).map_err(told)?;
+    let mut catalog = read_catalog(&overlays, &deployments)?;
     for (name, adapter, deployment) in config.deployments() {
         catalog.add_deployment(name, adapter.card().id, &deployment.models());
     }
     Ok(catalog)
 }
 
+/// The directory of the operator's own catalog files.
+fn own_files(config: &Config) -> Option<PathBuf> {
+    let directory = &config.catalog.directory;
+    (!directory.is_empty()).then(|| directory.into())
+}
+
 fn reloadable_catalog(config: &Config, catalog: &Live<Catalog>) -> Reloadable {
+    let places = own_files(config).into_iter().collect();
     let (config, catalog) = (config.clone(), catalog.clone());
     let reload = Box::new(move || catalog_for(&config).map(|read| catalog.set(read)));
-    Reloadable { what: "the catalog", places: Vec::new(), reload }
+    Reloadable { what: "the catalog", places, reload }
 }
 
 /// Starts everything and returns once it serves.

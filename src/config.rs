@@ -39,6 +39,8 @@ pub struct Config {
     pub media: Media,
     /// Keys.
     pub auth: Auth,
+    /// The operator's own models, routes and prices.
+    pub catalog: Catalog,
     /// Simulators.
     pub sandbox: Sandbox,
     /// How requests are routed.
@@ -82,6 +84,13 @@ impl Media {
 pub struct Auth {
     /// An admin key that exists from the start; empty for none.
     pub bootstrap_key: Secret,
+}
+
+/// `[catalog]`
+#[derive(Debug, Clone, Deserialize)]
+pub struct Catalog {
+    /// Where the operator's own files are; empty when there are none.
+    pub directory: String,
 }
 
 /// `[sandbox]`

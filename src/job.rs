@@ -42,6 +42,16 @@ impl Mode {
             Self::VideoToVideo => "video-to-video",
         }
     }
+
+    /// Whether videos come of it; pictures do otherwise.
+    pub const fn makes_video(self) -> bool {
+        matches!(self, Self::TextToVideo | Self::ImageToVideo | Self::VideoToVideo)
+    }
+
+    /// Whether it starts from a picture or a video.
+    pub const fn reads_media(self) -> bool {
+        !matches!(self, Self::TextToImage | Self::TextToVideo)
+    }
 }
 
 impl fmt::Display for Mode {

@@ -1,21 +1,27 @@
-//! Reads catalog files and reports every bad row at once, with file and key.
+//! Reads catalog files, lays an operator's own over them, and reports every bad row at once, with file and line.
 
-use super::{Catalog, Model, Route};
+use super::check::{check_model, check_route};
+use super::overlay::Overlay;
+use super::{Catalog, Lifecycle, Model, Route};
+use crate::base::nearest::nearest;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use toml::{Spanned, Table, Value};
 
 /// A catalog file, as written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     #[serde(default)]
-    fields: BTreeMap<String, String>,
+    source: Option<String>,
     #[serde(default)]
-    model: Vec<Model>,
+    fields: Table,
     #[serde(default)]
-    route: Vec<Route>,
+    model: Vec<Spanned<Table>>,
+    #[serde(default)]
+    route: Vec<Spanned<Table>>,
 }
 
 /// One mistake in a catalog file.
@@ -23,96 +29,250 @@ struct File {
 pub struct Problem {
     /// The file.
     pub file: String,
-    /// What is wrong and where.
+    /// The line, counted from 1, where the row begins or the text breaks off.
+    pub line: usize,
+    /// What is wrong.
     pub message: String,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.file, self.message)
+        write!(f, "{}:{}: {}", self.file, self.line, self.message)
     }
+}
+
+/// A row with the place where it stands.
+struct Entry {
+    table: Table,
+    provider: String,
+    file: String,
+    line: usize,
+}
+
+impl Entry {
+    fn text(&self, key: &str) -> &str {
+        self.table.get(key).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    fn problem(&self, message: String) -> Problem {
+        Problem { file: self.file.clone(), line: self.line, message }
+    }
+}
+
+/// Everything read so far.
+#[derive(Default)]
+struct Reader {
+    models: Vec<Entry>,
+    routes: Vec<Entry>,
+    /// What each provider's file says for all its routes: its source, and its names of parameters.
+    usual: BTreeMap<String, (String, Table)>,
+    problems: Vec<Problem>,
 }
 
 /// Builds the catalog from `(provider, text)` pairs; a file named `models` holds models only. All problems at once.
 pub fn load<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Catalog, Vec<Problem>> {
-    let mut catalog = Catalog::default();
-    let mut problems = Vec::new();
-    let mut routes = Vec::new();
+    load_over(files, &[], &[])
+}
+
+/// The same with an operator's files over it. `deployments` are the names of providers that no file of ours is about.
+pub fn load_over<'a>(
+    files: impl IntoIterator<Item = (&'a str, &'a str)>,
+    overlays: &[Overlay],
+    deployments: &[&str],
+) -> Result<Catalog, Vec<Problem>> {
+    let mut reader = Reader::default();
+    let mut names = vec!["models"];
     for (name, text) in files {
-        let mut complain = |message: String| problems.push(Problem { file: format!("{name}.toml"), message });
+        names.push(name);
+        reader.read(name, &format!("{name}.toml"), text, false);
+    }
+    names.extend(deployments);
+    for overlay in overlays {
+        if names.contains(&overlay.name.as_str()) {
+            reader.read(&overlay.name, &overlay.path, &overlay.text, true);
+        } else {
+            let near = nearest(&overlay.name, names.iter().copied());
+            let hint = near.map(|name| format!("; did you mean {name}.toml?")).unwrap_or_default();
+            let message =
+                format!("a file is named after a provider, or models.toml; no provider is '{}'{hint}", overlay.name);
+            reader.problems.push(Problem { file: overlay.path.clone(), line: 1, message });
+        }
+    }
+    reader.finish()
+}
+
+impl Reader {
+    fn read(&mut self, name: &str, path: &str, text: &str, over: bool) {
+        let line_at = |at: usize| 1 + text.get(..at).unwrap_or(text).matches('\n').count();
         let file: File = match toml::from_str(text) {
             Ok(file) => file,
             Err(error) => {
-                complain(error.to_string());
-                continue;
+                let line = error.span().map_or(1, |span| line_at(span.start));
+                let message = error.message().to_owned();
+                return self.problems.push(Problem { file: path.to_owned(), line, message });
             }
         };
-        for model in file.model {
-            add_model(&mut catalog, model, &mut complain);
+        let entry = |row: Spanned<Table>| {
+            let line = line_at(row.span().start);
+            Entry { table: row.into_inner(), provider: name.to_owned(), file: path.to_owned(), line }
+        };
+        let usual = self.usual.entry(name.to_owned()).or_default();
+        usual.1.extend(file.fields);
+        if let Some(source) = file.source {
+            usual.0 = source;
         }
-        if !file.route.is_empty() {
-            catalog.providers.push(name.to_owned());
-        }
-        for mut route in file.route {
-            name.clone_into(&mut route.provider);
-            for (canonical, own) in &file.fields {
-                route.fields.entry(canonical.clone()).or_insert_with(|| own.clone());
-            }
-            check(&route, &mut complain);
-            routes.push(route);
+        let (models, routes) = (file.model.into_iter().map(entry), file.route.into_iter().map(entry));
+        if over {
+            models.for_each(|row| lay_model(&mut self.models, row));
+            routes.for_each(|row| lay_route(&mut self.routes, row));
+        } else {
+            self.models.extend(models);
+            self.routes.extend(routes);
         }
     }
-    for route in routes {
+
+    fn finish(mut self) -> Result<Catalog, Vec<Problem>> {
+        let mut catalog = Catalog::default();
+        let models = std::mem::take(&mut self.models);
+        for row in &models {
+            match Model::deserialize(row.table.clone()) {
+                Ok(model) => self.add_model(&mut catalog, model, row),
+                Err(error) => self.problems.push(row.problem(format!("model '{}': {}", row.text("id"), tell(&error)))),
+            }
+        }
+        for row in models {
+            let successor = row.text("successor");
+            if !successor.is_empty() && !catalog.by_name.contains_key(successor) {
+                let message = format!("model '{}': its successor '{successor}' is not in the catalog", row.text("id"));
+                self.problems.push(row.problem(message));
+            }
+        }
+        for row in std::mem::take(&mut self.routes) {
+            match self.read_route(&row) {
+                Ok(route) => self.add_route(&mut catalog, route, &row),
+                Err(why) => {
+                    let name = format!("route '{}' ({})", row.text("upstream"), row.text("model"));
+                    self.problems.push(row.problem(format!("{name}: {why}")));
+                }
+            }
+        }
+        for list in catalog.routes.values_mut() {
+            list.sort_by_key(|route| route.priority);
+        }
+        if self.problems.is_empty() { Ok(catalog) } else { Err(self.problems) }
+    }
+
+    fn add_model(&mut self, catalog: &mut Catalog, model: Model, row: &Entry) {
+        let at = catalog.models.len();
+        let mut complain = |what: String| self.problems.push(row.problem(format!("model '{}': {what}", model.id)));
+        check_model(&model, &mut complain);
+        for name in std::iter::once(&model.id).chain(&model.aliases) {
+            if let Some(first) = catalog.by_name.get(name) {
+                complain(format!(
+                    "the name '{name}' is taken by '{}'",
+                    catalog.models.get(*first).map_or(&model.id, |taken| &taken.id)
+                ));
+            } else {
+                catalog.by_name.insert(name.clone(), at);
+            }
+        }
+        catalog.models.push(model);
+    }
+
+    /// `None` when it is switched off.
+    fn read_route(&self, row: &Entry) -> Result<Option<Route>, String> {
+        let mut table = row.table.clone();
+        if table.remove("disabled").is_some_and(|off| off == Value::Boolean(true)) {
+            return Ok(None);
+        }
+        let mut route = Route::deserialize(table).map_err(|error| tell(&error))?;
+        route.provider.clone_from(&row.provider);
+        if let Some((source, fields)) = self.usual.get(&row.provider) {
+            if route.source.is_empty() {
+                route.source.clone_from(source);
+            }
+            for (canonical, own) in fields {
+                let own = own.as_str().ok_or_else(|| format!("fields.{canonical} should be a text"))?;
+                route.fields.entry(canonical.clone()).or_insert_with(|| own.to_owned());
+            }
+        }
+        Ok(Some(route))
+    }
+
+    fn add_route(&mut self, catalog: &mut Catalog, route: Option<Route>, row: &Entry) {
+        if !catalog.providers.contains(&row.provider) {
+            catalog.providers.push(row.provider.clone());
+        }
+        let Some(route) = route else { return };
+        let mut complain = |what: String| {
+            self.problems.push(row.problem(format!("route '{}' ({}): {what}", route.upstream, route.model)));
+        };
+        check_route(&route, &mut complain);
         if route.model == "*" {
             catalog.patterns.push(route);
-            continue;
+            return;
         }
-        let defined = catalog.by_name.get(&route.model).is_some_and(|at| catalog.models[*at].id == route.model);
-        if !defined {
-            let message =
-                format!("route '{}' names the model '{}', which no file defines", route.upstream, route.model);
-            problems.push(Problem { file: format!("{}.toml", route.provider), message });
+        let defined = catalog.by_name.get(&route.model).and_then(|at| catalog.models.get(*at));
+        if defined.is_none_or(|model| model.id != route.model) {
+            complain(format!("no file defines the model '{}'", route.model));
         }
         catalog.routes.entry(route.model.clone()).or_default().push(Arc::new(route));
     }
-    for list in catalog.routes.values_mut() {
-        list.sort_by_key(|route| route.priority);
-    }
-    if problems.is_empty() { Ok(catalog) } else { Err(problems) }
 }
 
-fn add_model(catalog: &mut Catalog, model: Model, complain: &mut impl FnMut(String)) {
-    let at = catalog.models.len();
-    if model.id != model.id.to_lowercase() {
-        complain(format!("model '{}': ids are lower case", model.id));
+/// An operator's row changes the keys that it names, or adds a model.
+fn lay_model(models: &mut Vec<Entry>, row: Entry) {
+    match models.iter_mut().find(|known| known.text("id") == row.text("id")) {
+        Some(known) => lay(known, row),
+        None => models.push(row),
     }
-    for name in std::iter::once(&model.id).chain(&model.aliases) {
-        if catalog.by_name.insert(name.clone(), at).is_some() {
-            complain(format!("model '{}': the name '{name}' is taken", model.id));
+}
+
+/// An operator's row changes every route of that provider, model and endpoint (the one with just these `modes`, where
+/// there are several), or adds one.
+fn lay_route(routes: &mut Vec<Entry>, row: Entry) {
+    let same = |known: &&mut Entry| {
+        known.provider == row.provider && ["model", "upstream"].iter().all(|key| known.text(key) == row.text(key))
+    };
+    let mut known: Vec<&mut Entry> = routes.iter_mut().filter(same).collect();
+    if known.len() > 1
+        && let Some(modes) = row.table.get("modes")
+    {
+        known.retain(|known| known.table.get("modes") == Some(modes));
+    }
+    if known.is_empty() {
+        return routes.push(row);
+    }
+    for known in known {
+        let Entry { table, provider, file, line } = &row;
+        lay(known, Entry { table: table.clone(), provider: provider.clone(), file: file.clone(), line: *line });
+    }
+}
+
+/// Names and values are laid over key by key; everything else is replaced as it stands, a price with all its lines.
+fn lay(known: &mut Entry, row: Entry) {
+    for (key, value) in row.table {
+        match (known.table.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above))
+                if matches!(key.as_str(), "fields" | "values" | "defaults") =>
+            {
+                below.extend(above);
+            }
+            (_, value) => drop(known.table.insert(key, value)),
         }
     }
-    catalog.models.push(model);
+    known.file = row.file;
+    known.line = row.line;
 }
 
-fn check(route: &Route, complain: &mut impl FnMut(String)) {
-    let mut wrong = |what: &str| complain(format!("route '{}' ({}): {what}", route.upstream, route.model));
-    if route.modes.is_empty() {
-        wrong("modes is empty");
-    }
-    if route.max_n == 0 {
-        wrong("max_n is 0");
-    }
-    if route.default_format.is_some_and(|format| !route.formats.is_empty() && !route.formats.contains(&format)) {
-        wrong("default_format is not one of formats");
-    }
-    if route.price.free && !route.price.lines.is_empty() {
-        wrong("price is free and has lines");
-    }
-    if route.price.lines.iter().any(|line| line.unit_price.is_sign_negative()) {
-        wrong("a unit_price is negative");
-    }
-    if !route.price.lines.is_empty() && (route.price.source.is_empty() || route.price.date.is_empty()) {
-        wrong("a price needs its source and date");
+fn tell(error: &toml::de::Error) -> String {
+    error.to_string().trim().replace('\n', " ")
+}
+
+impl Lifecycle {
+    /// Whether it can be asked for at all.
+    pub const fn is_open(self) -> bool {
+        !matches!(self, Self::Retired | Self::Disabled)
     }
 }
 
@@ -131,12 +291,14 @@ mod tests {
     fn route(extra: &str) -> String {
         format!(
             r#"
+            source = "the documentation"
             fields = {{ n = "num_images" }}
             [[route]]
             model = "flux.2-max"
             upstream = "fal-ai/flux-2-max"
             modes = ["text-to-image"]
             size = {{ rule = "none" }}
+            confidence = "documented"
             {extra}
         "#
         )
@@ -165,9 +327,9 @@ mod tests {
         let bad = route("max_n = 0\nformats = [\"png\"]\ndefault_format = \"jpeg\"");
         let problems = load([("fal", bad.as_str()), ("bfl", "[[route]]\nmodel = 3")]).unwrap_err();
         let text: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        assert!(text[0].starts_with("fal.toml: route 'fal-ai/flux-2-max' (flux.2-max): max_n is 0"), "{text:?}");
+        assert!(text[0].starts_with("fal.toml:4: route 'fal-ai/flux-2-max' (flux.2-max): max_n is 0"), "{text:?}");
         assert!(text.iter().any(|line| line.contains("default_format")), "{text:?}");
-        assert!(text.iter().any(|line| line.starts_with("bfl.toml:") && line.contains("line")), "{text:?}");
+        assert!(text.iter().any(|line| line.starts_with("bfl.toml:1:")), "{text:?}");
         assert!(text.iter().any(|line| line.contains("no file defines")), "{text:?}");
     }
 }

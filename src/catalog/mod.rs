@@ -1,14 +1,17 @@
 //! What exists: canonical models and the routes that serve them. Pure data, read once from TOML.
 
+mod check;
 mod load;
 mod model;
+mod overlay;
 pub mod price;
 mod route;
 pub mod size_rule;
 mod starting;
 
-pub use load::{Problem, load};
+pub use load::{Problem, load, load_over};
 pub use model::{Lifecycle, Modality, Model};
+pub use overlay::Overlay;
 pub use price::{Charge, Component, Made, Price, Rounding, TokenEstimate};
 pub use route::{InputForm, InputShape, Inputs, LengthForm, Route, Video};
 pub use size_rule::{SizeChoice, SizeRule};
@@ -57,7 +60,8 @@ impl Catalog {
     }
 
     /// Adds a deployment of `adapter` under a name of its own, with the models that it serves. A model that the catalog
-    /// knows gets one more route; any other becomes a model of its own.
+    /// knows gets one more route; any other becomes a model of its own. What a file of the operator's says of the
+    /// deployment's models stands.
     pub fn add_deployment(&mut self, name: &str, adapter: &str, models: &[&str]) {
         let patterns: Vec<Route> = self.patterns.iter().filter(|route| route.provider == adapter).cloned().collect();
         for &model in models {
@@ -66,6 +70,10 @@ impl Catalog {
                 self.models.push(Model::unknown(model, name));
             }
             let id = self.models[at].id.clone();
+            let told = |route: &Arc<Route>| route.provider == name && route.upstream == model;
+            if self.routes.get(&id).is_some_and(|routes| routes.iter().any(told)) {
+                continue;
+            }
             for pattern in &patterns {
                 let (provider, upstream) = (name.to_owned(), model.to_owned());
                 let route = Route { provider, upstream, model: id.clone(), ..pattern.clone() };

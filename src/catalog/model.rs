@@ -75,6 +75,8 @@ pub enum Lifecycle {
     Deprecated,
     /// It has ended.
     Retired,
+    /// Switched off by the operator.
+    Disabled,
 }
 
 impl Model {

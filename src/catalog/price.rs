@@ -155,6 +155,11 @@ impl Price {
         self.free || !self.lines.is_empty()
     }
 
+    /// Whether its tokens cannot be foreseen: only the provider can tell the price.
+    pub(super) fn needs_told_tokens(&self) -> bool {
+        self.counts_tokens() && self.tokens.is_none()
+    }
+
     fn counts_tokens(&self) -> bool {
         self.lines.iter().any(|line| line.metric.is_token())
     }

@@ -66,6 +66,9 @@ pub struct Route {
     /// The last day on which the provider serves it, `YYYY-MM-DD`.
     #[serde(default)]
     pub retires: Option<String>,
+    /// Where the facts were read, unless the file says it for all its routes.
+    #[serde(default)]
+    pub source: String,
     /// How sure the facts are: `documented`, `derived` or `unconfirmed`.
     #[serde(default)]
     pub confidence: String,

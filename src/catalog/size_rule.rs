@@ -98,6 +98,8 @@ pub enum Form {
     Text,
     /// `"1024*768"`
     Asterisk,
+    /// `"1024:768"`
+    Colon,
     /// `{"width": 1024, "height": 768}`
     Object,
     /// Two parameters, `width` and `height`.
@@ -135,6 +137,22 @@ impl SizeRule {
     }
 }
 
+impl SizeRule {
+    /// Every value that the rule gives a parameter; `None` when it is not the rule's, or can be anything.
+    pub fn values_of(&self, name: &str) -> Option<Vec<String>> {
+        match self {
+            Self::Ratios { ratios, field, auto, .. } if field == name => {
+                let auto = auto.then(|| "auto".to_owned());
+                Some(ratios.iter().map(ToString::to_string).chain(auto).collect())
+            }
+            Self::Ratios { tiers, tier_field: Some(field), .. } if field == name => {
+                Some(tiers.iter().map(ToString::to_string).collect())
+            }
+            _ => None,
+        }
+    }
+}
+
 /// In a line, for lists: `multiples of 16, up to 3840, 0.6–8.3 MP`, `1:1, 16:9 at 1K, 2K`.
 impl fmt::Display for SizeRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -161,6 +179,11 @@ impl fmt::Display for SizeRule {
 }
 
 impl Window {
+    /// Whether any size is within its bounds.
+    pub fn is_open(&self) -> bool {
+        self.multiple > 0 && self.max_side >= self.min_side && self.allows(self.nearest(Size::new(1024, 1024)))
+    }
+
     /// Whether the route takes exactly this.
     pub fn allows(&self, size: Size) -> bool {
         let short = size.width.min(size.height);
@@ -246,6 +269,7 @@ impl Form {
         let value = match self {
             Self::Text => json!(size.to_string()),
             Self::Asterisk => json!(format!("{}*{}", size.width, size.height)),
+            Self::Colon => json!(format!("{}:{}", size.width, size.height)),
             Self::Object => json!({"width": size.width, "height": size.height}),
             Self::Sides => {
                 return Map::from_iter([("width".into(), size.width.into()), ("height".into(), size.height.into())]);
@@ -334,7 +358,8 @@ fn choose_shape(
     choice.adjusted = match ask {
         SizeAsk::Exact(wanted) => *wanted != expect,
         _ => {
-            let bent = ratio.zip(shape).is_some_and(|(ratio, shape)| (ratio.value() / shape).ln().abs() > 0.01);
+            let far = |shape: f64| ratio.is_none_or(|ratio| (ratio.value() / shape).ln().abs() > 0.01);
+            let bent = shape.is_some_and(far);
             let scaled = edge.is_some_and(|edge| tier.is_none_or(|tier| (tier.edge() / edge).ln().abs() > 0.01));
             bent || scaled
         }

@@ -3,7 +3,6 @@
 use super::price::{Made, Metric, PriceLine, TokenEstimate};
 use super::route::Route;
 use crate::base::Usd;
-use crate::job::Mode;
 use crate::media::Size;
 use rust_decimal::Decimal;
 use serde_json::{Map, Value};
@@ -21,7 +20,7 @@ impl Route {
 
     /// One picture, or one second, asked for like that.
     fn one<'a>(&self, input: &'a Map<String, Value>, size: Size) -> Made<'a> {
-        let needs_pictures = !self.modes.iter().any(|mode| matches!(mode, Mode::TextToImage | Mode::TextToVideo));
+        let needs_pictures = self.modes.iter().all(|mode| mode.reads_media());
         let whole = self.price.lines.iter().any(|line| matches!(line.metric, Metric::Run | Metric::Image));
         let seconds = match &self.video {
             Some(video) if whole => Decimal::from(video.default),

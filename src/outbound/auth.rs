@@ -12,6 +12,9 @@ pub enum AuthScheme {
     Bearer,
     /// `Authorization: Bearer <token>`, the token being had for a Google service account's key.
     Google,
+    /// `Authorization: Bearer <token>`, the token being a JWT signed with the secret half of a key written as
+    /// `access:secret`; a key without a colon is shown as it is. As Kling wants it.
+    Jwt,
     /// `Authorization: <word> <key>`, as fal's `Key`.
     Word(&'static str),
     /// A header of its own, as BFL's `x-key`. Lower case.
@@ -24,7 +27,7 @@ impl AuthScheme {
     pub fn header(self, key: &Secret) -> Option<(HeaderName, HeaderValue)> {
         let (name, text) = match self {
             Self::None => return None,
-            Self::Bearer | Self::Google => (AUTHORIZATION, format!("Bearer {}", key.expose())),
+            Self::Bearer | Self::Google | Self::Jwt => (AUTHORIZATION, format!("Bearer {}", key.expose())),
             Self::Word(word) => (AUTHORIZATION, format!("{word} {}", key.expose())),
             Self::Header(name) => (HeaderName::from_static(name), key.expose().to_owned()),
         };

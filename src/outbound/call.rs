@@ -121,6 +121,11 @@ impl Call {
         Self { leg: Leg::Fetch, ..Self::poll(url) }
     }
 
+    /// A bare call that stops a job.
+    pub fn cancel(verb: Verb, url: String) -> Self {
+        Self { leg: Leg::Cancel, verb, ..Self::poll(url) }
+    }
+
     /// The same, carrying a memo.
     #[must_use]
     pub fn memo(mut self, memo: impl Into<String>) -> Self {

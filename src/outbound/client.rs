@@ -6,6 +6,7 @@ use super::auth::AuthScheme;
 use super::call::{Call, Content, Leg, Part, Payload, Reply};
 use super::google::{Exchange, Tokens};
 use super::guard::Guard;
+use super::jwt;
 use crate::base::{Secret, Timestamp};
 use crate::fault::{Accepted, Fault, FaultKind};
 use bytes::{Bytes, BytesMut};
@@ -76,6 +77,7 @@ impl Client {
         }
         let key = match to.auth {
             AuthScheme::Google => self.google_token(&to.key, deadline).await?,
+            AuthScheme::Jwt => jwt::token(&to.key, Timestamp::now()),
             _ => to.key.clone(),
         };
         if let Some((name, value)) = to.auth.header(&key) {

@@ -5,6 +5,7 @@ pub mod call;
 pub mod client;
 mod google;
 pub mod guard;
+mod jwt;
 
 pub use auth::AuthScheme;
 pub use call::{Call, Content, Leg, Part, Payload, Reply, Verb};

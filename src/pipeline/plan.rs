@@ -58,8 +58,10 @@ impl Candidate {
 pub(super) fn plan(job: &Job, catalog: &Catalog, usable: impl Fn(&str) -> bool, today: &str) -> Result<Plan, Error> {
     let named = catalog.find(&job.model)?;
     let model = named.model;
-    if model.status_on(today) == Lifecycle::Retired {
-        return Err(retired(model));
+    match model.status_on(today) {
+        Lifecycle::Retired => return Err(retired(model)),
+        Lifecycle::Disabled => return Err(disabled(format!("Model '{}' is switched off here.", model.id))),
+        Lifecycle::Active | Lifecycle::Preview | Lifecycle::Deprecated => {}
     }
     let routes: Vec<&Arc<Route>> = catalog
         .routes(model)

@@ -79,6 +79,8 @@ pub(super) fn kind(asked: &Call, status: u16) -> FaultKind {
     match status {
         401..=403 => FaultKind::Auth,
         404 | 410 if asked.leg == Leg::Submit => FaultKind::Gone,
+        // A vanished job is no vanished model.
+        404 | 410 => FaultKind::Unavailable,
         429 => FaultKind::RateLimited,
         408 | 504 | 524 => FaultKind::Timeout,
         // A conflict or "too early" is about a moment, not about the request.
@@ -95,6 +97,13 @@ pub(super) fn accepted(asked: &Call, status: u16) -> Accepted {
         Leg::Submit if status == 408 || status == 409 || (status >= 500 && status != 503) => Accepted::Maybe,
         _ => Accepted::No,
     }
+}
+
+/// A job in a state that we have never heard of: nobody knows whether it will be billed.
+pub(super) fn unknown_status(status: &str) -> Fault {
+    let status: String = status.chars().take(40).collect();
+    let text = format!("the job is in the unknown status '{status}'");
+    Fault::new(FaultKind::Malformed, text).accepted(Accepted::Maybe).code(Some(status))
 }
 
 /// The message and code in any of the usual envelopes: `error.message`, `error`, `detail`, `message`.

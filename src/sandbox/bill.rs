@@ -21,6 +21,20 @@ pub(super) fn result(route: &Route, input: &Map<String, Value>, size: Size) -> U
     sum(&route.price, &said, size, 1, length(route, input).into())
 }
 
+/// The bill for one video of so many seconds.
+pub(super) fn video(prices: &Price, input: &Map<String, Value>, seconds: u32) -> Usd {
+    sum(prices, input, Size::new(1, 1), 1, seconds.into())
+}
+
+/// The bill for so many pictures that were sent along.
+pub(super) fn inputs(prices: &Price, input: &Map<String, Value>, pictures: usize) -> Usd {
+    let lines = prices.lines.iter().filter(|line| line.flow == Flow::Input && line.metric == Metric::Image);
+    let dollars = lines.filter(|line| holds(line, input, Size::new(1, 1))).map(|line| {
+        Decimal::from(within(line, pictures as u64)) * line.unit_price / Decimal::from(line.unit_size)
+    });
+    Usd::from_dollars(dollars.sum()).unwrap_or_default()
+}
+
 /// The seconds that a video route is asked for.
 pub(super) fn length(route: &Route, input: &Map<String, Value>) -> u32 {
     let Some(video) = &route.video else { return 0 };

@@ -15,7 +15,7 @@ mod tests;
 use super::easel::Motif;
 use super::identity::{Key, fresh_uuid, read_key};
 use super::sale::{Sale, Why, turn_away};
-use super::shelf::Shelf;
+use super::files::Files;
 use super::world::World;
 use super::{bill, mischief};
 use crate::catalog::Route;
@@ -39,7 +39,7 @@ pub(super) const ID: &str = "fireworks";
 struct Works {
     world: Arc<World>,
     jobs: Jobs,
-    files: Shelf,
+    files: Files,
 }
 
 pub(super) fn router(world: Arc<World>) -> Router {
@@ -50,7 +50,7 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .route("/workflows/accounts/fireworks/models/{model}", post(job::submit))
         .route("/files/{name}", get(file))
         .fallback(async || Refusal::of_status(404).into_response())
-        .with_state(Arc::new(Works { world, jobs: Jobs::default(), files: Shelf::default() }))
+        .with_state(Arc::new(Works { world, jobs: Jobs::default(), files: Files::default() }))
 }
 
 async fn generate(

@@ -15,7 +15,7 @@ use super::easel::Motif;
 use super::form::Form;
 use super::identity::{Key, fresh_hex, read_key};
 use super::sale::{Sale, Why, turn_away};
-use super::shelf::Shelf;
+use super::files::Files;
 use super::world::{World, today};
 use crate::base::Timestamp;
 use crate::catalog::Route;
@@ -37,7 +37,7 @@ pub(super) const ID: &str = "ideogram";
 /// The service and the files that it has made.
 struct Studio {
     world: Arc<World>,
-    files: Shelf,
+    files: Files,
 }
 
 /// An error: a status and its text.
@@ -58,7 +58,7 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .route("/generate", post(generate_legacy))
         .route("/files/{name}", get(file))
         .fallback(async || tell((StatusCode::NOT_FOUND, "Not Found".to_owned())))
-        .with_state(Arc::new(Studio { world, files: Shelf::default() }))
+        .with_state(Arc::new(Studio { world, files: Files::default() }))
 }
 
 async fn generate(studio: State<Arc<Studio>>, Path(model): Path<String>, headers: HeaderMap, body: Bytes) -> Response {

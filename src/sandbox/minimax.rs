@@ -1,13 +1,15 @@
-//! MiniMax's image API, after its reference as read in 2026-11 (`providers-3.md` 10.1, 10.2 and 10.5).
+//! MiniMax's image and video APIs, after their reference as read in 2026-11 (`providers-3.md` 10).
 //!
 //! Simulated: bearer keys, `POST /v1/image_generation` with its checks, `base64` and `url` results (links are public),
-//! and failures as HTTP 200 with a `base_resp` that says no. Not simulated: videos, uploads of links (taken on trust),
-//! `prompt_optimizer`, watermarks. Files are JPEG; the documentation does not say.
+//! and failures as HTTP 200 with a `base_resp` that says no; videos in both versions ([`video`]). Not simulated: uploads
+//! of links (taken on trust), `prompt_optimizer`, watermarks. Files are JPEG; the documentation does not say.
 
 mod request;
+mod video;
 
 use super::book::{Entry, Operation};
 use super::easel::Motif;
+use super::files::Files;
 use super::identity::{Key, fresh_hex, read_key};
 use super::steering::{Fault, Rule};
 use super::world::World;
@@ -16,15 +18,14 @@ use crate::base::Usd;
 use crate::catalog::Route;
 use crate::media::Format;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use request::Order;
 use serde_json::{Map, Value, json};
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The provider's id.
@@ -33,12 +34,9 @@ pub(super) const ID: &str = "minimax";
 /// How long a call takes unless a rule says otherwise.
 const LATENCY: Duration = Duration::from_millis(20);
 
-/// Files behind links that are kept; the real ones last a day.
-const KEPT: usize = 1_000;
-
 struct Studio {
     world: Arc<World>,
-    files: Mutex<VecDeque<(String, Motif)>>,
+    files: Files,
 }
 
 /// A failure: the code and the words of `base_resp`, and the HTTP status, which is 200 of its own accord.
@@ -79,10 +77,12 @@ impl IntoResponse for Refusal {
 }
 
 pub(super) fn router(world: Arc<World>) -> Router {
+    let videos = video::router(Arc::clone(&world));
     Router::new()
         .route("/v1/image_generation", post(generate))
         .route("/files/{name}", get(file))
-        .with_state(Arc::new(Studio { world, files: Mutex::default() }))
+        .with_state(Arc::new(Studio { world, files: Files::default() }))
+        .merge(videos)
 }
 
 async fn generate(State(studio): State<Arc<Studio>>, headers: HeaderMap, body: Bytes) -> Response {
@@ -174,7 +174,7 @@ async fn deliver(studio: &Studio, order: &Order, fault: Option<Fault>, headers: 
         } else {
             let name = format!("{id}_{index}.jpeg");
             links.push(format!("{}/{ID}/files/{name}", studio.world.base_url(headers)));
-            keep(studio, name, motif);
+            studio.files.put(&name, motif, Format::Jpeg.mime(), false);
         }
     }
     let data = if order.inline { json!({"image_base64": texts}) } else { json!({"image_urls": links}) };
@@ -199,27 +199,9 @@ fn spoil(motif: Motif, fault: Option<Fault>) -> Motif {
     }
 }
 
-fn keep(studio: &Studio, name: String, motif: Motif) {
-    let mut files = studio.files.lock().unwrap_or_else(PoisonError::into_inner);
-    files.push_back((name, motif));
-    if files.len() > KEPT {
-        files.pop_front();
-    }
-}
-
 /// A result file, for anybody who has its link.
 async fn file(State(studio): State<Arc<Studio>>, Path(name): Path<String>) -> Response {
-    let found = {
-        let files = studio.files.lock().unwrap_or_else(PoisonError::into_inner);
-        files.iter().find(|(known, _)| *known == name).map(|(_, motif)| motif.clone())
-    };
-    let status = if found.is_some() { 200 } else { 404 };
-    studio.world.book.write(Entry::new(ID, Operation::File, status));
-    let Some(motif) = found else { return StatusCode::NOT_FOUND.into_response() };
-    match studio.world.easel.draw(&motif).await {
-        Some(file) => ([(header::CONTENT_TYPE, Format::Jpeg.mime())], file).into_response(),
-        None => unable(),
-    }
+    studio.files.fetch(&studio.world, ID, &name).await
 }
 
 fn unable() -> Response {

@@ -18,7 +18,7 @@ use super::identity::{Key, read_key};
 use super::mischief;
 use super::steering::{Fault, Rule};
 use super::world::World;
-use super::xai::shelf::Shelf;
+use super::shelf::Shelf;
 use crate::base::{Timestamp, Usd};
 use crate::catalog::Route;
 use crate::job::Mode;

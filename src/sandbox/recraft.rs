@@ -17,7 +17,7 @@ use super::easel::Motif;
 use super::form::Form;
 use super::identity::{Key, fresh_uuid, read_key};
 use super::sale::{Sale, Why, turn_away};
-use super::shelf::Shelf;
+use super::files::Files;
 use super::world::{World, today};
 use crate::base::{Timestamp, Usd};
 use crate::catalog::Route;
@@ -39,7 +39,7 @@ pub(super) const ID: &str = "recraft";
 /// The service and the files that it has made.
 struct Studio {
     world: Arc<World>,
-    files: Shelf,
+    files: Files,
 }
 
 pub(super) fn router(world: Arc<World>) -> Router {
@@ -50,7 +50,7 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .route("/users/me", get(account))
         .route("/files/{name}", get(file))
         .fallback(async || Refusal::no_path().into_response())
-        .with_state(Arc::new(Studio { world, files: Shelf::default() }))
+        .with_state(Arc::new(Studio { world, files: Files::default() }))
 }
 
 type Admitted = (Order, Arc<Route>);

@@ -1,61 +1,79 @@
-//! Result files behind links: what each shows, until it is pushed out by newer ones. A file is public and is drawn when
-//! it is fetched.
+//! What is kept until it is asked for: the newest things only, found by their id.
 
-use super::book::{Entry, Operation};
-use super::easel::Motif;
-use super::mischief;
-use super::world::World;
-use axum::body::Body;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How many files are remembered.
+/// Things that are kept; older ones are forgotten.
 const KEPT: usize = 4_096;
 
-/// What a link leads to.
-#[derive(Debug, Clone)]
-struct Item {
-    name: String,
-    motif: Motif,
-    /// The media type that it is announced with, whatever is in it.
-    mime: &'static str,
-    /// Whether it breaks off half-way.
-    broken: bool,
+/// A shelf of small things.
+pub(super) struct Shelf<T>(Mutex<Things<T>>);
+
+struct Things<T> {
+    by_id: HashMap<String, T>,
+    oldest_first: VecDeque<String>,
 }
 
-/// The files of one provider.
-#[derive(Default)]
-pub(super) struct Shelf(Mutex<VecDeque<Item>>);
+impl<T> Default for Shelf<T> {
+    fn default() -> Self {
+        Self(Mutex::new(Things { by_id: HashMap::new(), oldest_first: VecDeque::new() }))
+    }
+}
 
-impl Shelf {
-    /// Puts a file there.
-    pub(super) fn put(&self, name: &str, motif: Motif, mime: &'static str, broken: bool) {
-        let mut items = self.locked();
-        items.push_back(Item { name: name.to_owned(), motif, mime, broken });
-        if items.len() > KEPT {
-            items.pop_front();
+impl<T: Clone> Shelf<T> {
+    /// Puts a thing there; the oldest one may fall off.
+    pub(super) fn add(&self, id: String, thing: T) {
+        let mut things = self.locked();
+        if things.by_id.insert(id.clone(), thing).is_none() {
+            things.oldest_first.push_back(id);
+        }
+        while things.oldest_first.len() > KEPT {
+            let Some(oldest) = things.oldest_first.pop_front() else { break };
+            things.by_id.remove(&oldest);
         }
     }
 
-    /// The answer to who fetches it.
-    pub(super) async fn fetch(&self, world: &World, provider: &'static str, name: &str) -> Response {
-        let found = self.locked().iter().find(|item| item.name == name).cloned();
-        let drawn = match &found {
-            Some(item) => world.easel.draw(&item.motif).await,
-            None => None,
-        };
-        let response = match (found, drawn) {
-            (Some(item), Some(file)) if item.broken => mischief::truncate(item.mime, &file),
-            (Some(item), Some(file)) => ([(header::CONTENT_TYPE, item.mime)], Body::from(file)).into_response(),
-            _ => (StatusCode::NOT_FOUND, "404 page not found").into_response(),
-        };
-        world.book.write(Entry::new(provider, Operation::File, response.status().as_u16()));
-        response
+    /// A copy of the thing.
+    pub(super) fn find(&self, id: &str) -> Option<T> {
+        self.locked().by_id.get(id).cloned()
     }
 
-    fn locked(&self) -> MutexGuard<'_, VecDeque<Item>> {
+    /// Changes the thing and returns what `change` does.
+    pub(super) fn change<R>(&self, id: &str, change: impl FnOnce(&mut T) -> R) -> Option<R> {
+        self.locked().by_id.get_mut(id).map(change)
+    }
+
+    /// Takes the thing away.
+    pub(super) fn remove(&self, id: &str) -> Option<T> {
+        let mut things = self.locked();
+        things.oldest_first.retain(|known| known != id);
+        things.by_id.remove(id)
+    }
+
+    /// Copies of all things, newest first.
+    pub(super) fn all(&self) -> Vec<T> {
+        let things = self.locked();
+        things.oldest_first.iter().rev().filter_map(|id| things.by_id.get(id).cloned()).collect()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Things<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_the_newest() {
+        let shelf = Shelf::default();
+        for number in 0..=KEPT {
+            shelf.add(number.to_string(), number);
+        }
+        assert_eq!((shelf.find("0"), shelf.find("1")), (None, Some(1)));
+        assert_eq!(shelf.change("1", |thing| std::mem::replace(thing, 7)), Some(1));
+        assert_eq!((shelf.remove("1"), shelf.remove("1")), (Some(7), None));
+        assert_eq!((shelf.all().len(), shelf.all()[0]), (KEPT - 1, KEPT));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::world::World;
 use super::{
-    alibaba, bfl, byteplus, fal, fireworks, gemini, ideogram, minimax, openai, openrouter, recraft, replicate, runware,
+    alibaba, bfl, byteplus, fal, fireworks, gemini, ideogram, kling, luma, luma_dream_machine, minimax, openai, openrouter, recraft, replicate, runware, runway,
     stability, together, vertex, xai,
 };
 use axum::Router;
@@ -25,12 +25,16 @@ pub const SIMULATORS: &[Simulator] = &[
     Simulator { id: fireworks::ID, router: fireworks::router },
     Simulator { id: gemini::ID, router: gemini::router },
     Simulator { id: ideogram::ID, router: ideogram::router },
+    Simulator { id: kling::ID, router: kling::router },
+    Simulator { id: luma::ID, router: luma::router },
+    Simulator { id: luma_dream_machine::ID, router: luma_dream_machine::router },
     Simulator { id: minimax::ID, router: minimax::router },
     Simulator { id: openai::ID, router: openai::router },
     Simulator { id: openrouter::ID, router: openrouter::router },
     Simulator { id: recraft::ID, router: recraft::router },
     Simulator { id: replicate::ID, router: replicate::router },
     Simulator { id: runware::ID, router: runware::router },
+    Simulator { id: runway::ID, router: runway::router },
     Simulator { id: stability::ID, router: stability::router },
     Simulator { id: together::ID, router: together::router },
     Simulator { id: vertex::ID, router: vertex::router },

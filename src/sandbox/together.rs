@@ -17,7 +17,7 @@ use super::bill;
 use super::easel::Motif;
 use super::identity::{Key, fresh_hex, read_key};
 use super::sale::{Sale, Why, turn_away};
-use super::shelf::Shelf;
+use super::files::Files;
 use super::world::World;
 use crate::catalog::Route;
 use axum::Router;
@@ -37,7 +37,7 @@ pub(super) const ID: &str = "together";
 /// The service and the files that it has made.
 struct Cloud {
     world: Arc<World>,
-    files: Shelf,
+    files: Files,
 }
 
 pub(super) fn router(world: Arc<World>) -> Router {
@@ -47,7 +47,7 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .nest("/v1", api)
         .route("/shrt/{name}", get(file))
         .fallback(async || Refusal::of_status(404).into_response())
-        .with_state(Arc::new(Cloud { world, files: Shelf::default() }))
+        .with_state(Arc::new(Cloud { world, files: Files::default() }))
 }
 
 async fn generate(State(cloud): State<Arc<Cloud>>, headers: HeaderMap, body: Bytes) -> Response {

@@ -9,7 +9,7 @@
 mod error;
 mod price;
 mod request;
-pub(super) mod shelf;
+
 #[cfg(test)]
 mod tests;
 mod video;
@@ -33,7 +33,7 @@ use bytes::Bytes;
 use error::Refusal;
 use request::{Film, Order};
 use serde_json::{Map, Value, json};
-use shelf::Shelf;
+use super::shelf::Shelf;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,11 +1,14 @@
 //! Every fixture conversation, twice: through the adapter alone, and through the whole gateway.
 
 use super::kit::{
-    DEPLOYED, DEPLOYED_MODEL, Ends, Fixture, KEY, Kit, Scripted, fill, matches, picture, picture_facts, pointed,
+    DEPLOYED, DEPLOYED_MODEL, Ends, Fixture, KEY, Kit, Scripted, file, fill, film, matches, mime, picture_facts, pointed,
+    runner,
 };
 use bytes::Bytes;
+use lumenfall::app;
 use lumenfall::base::Timestamp;
-use lumenfall::catalog::Route;
+use lumenfall::catalog::{Catalog, Route};
+use lumenfall::config::Config;
 use lumenfall::fault::Fault;
 use lumenfall::job::{Brief, Input, Job, Mode, Output, ResponseForm};
 use lumenfall::media::{Format, SizeAsk};
@@ -13,9 +16,17 @@ use lumenfall::outbound::{Call, Content, Payload, Reply};
 use lumenfall::pipeline::brief_for;
 use lumenfall::providers::{self, Adapter, Site, Turn};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+use tokio::time::Instant;
 
 const BASE: &str = "https://provider.example";
+
+static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
+    let mut catalog = app::embedded_catalog().unwrap();
+    catalog.add_deployment(DEPLOYED, DEPLOYED, &[DEPLOYED_MODEL]);
+    catalog
+});
 
 /// The adapter's side of a conversation, no network.
 #[test]
@@ -43,8 +54,8 @@ fn check(name: &str, ends: &Ends, outcome: Result<Vec<Output>, Fault>) {
 
 fn converse(adapter: &dyn Adapter, fixture: &Fixture) -> Result<Vec<Output>, Fault> {
     let site = Site { base_url: BASE.to_owned() };
-    let mut turns = fixture.turns.iter().filter(|turn| turn.reply.picture.is_none());
-    let mut turn = adapter.open(&brief(adapter, fixture), &site)?;
+    let mut turns = fixture.turns.iter().filter(|turn| !turn.reply.is_file());
+    let mut turn = adapter.open(&brief(fixture), &site)?;
     loop {
         let call = match turn {
             Turn::Done(outputs, _) => {
@@ -81,17 +92,20 @@ fn converse(adapter: &dyn Adapter, fixture: &Fixture) -> Result<Vec<Output>, Fau
 }
 
 /// What the pipeline hands to the adapter for the fixture's request.
-fn brief(adapter: &dyn Adapter, fixture: &Fixture) -> Brief {
+fn brief(fixture: &Fixture) -> Brief {
+    let (route, job) = ask(fixture);
+    brief_for(&job, &route).unwrap_or_else(|why| panic!("{}: {why}", fixture.name))
+}
+
+/// The fixture's request as a job, and the route that it goes to.
+fn ask(fixture: &Fixture) -> (Arc<Route>, Job) {
     let request = &fixture.request;
-    let files =
-        [("models", include_str!("../../config/catalog/models.toml")), (adapter.card().id, adapter.card().catalog)];
-    let mut catalog = lumenfall::catalog::load(files).unwrap();
-    catalog.add_deployment(DEPLOYED, DEPLOYED, &[DEPLOYED_MODEL]);
-    let named = catalog.find(request["model"].as_str().unwrap()).unwrap();
+    let named = CATALOG.find(request["model"].as_str().unwrap()).unwrap();
     let images = inputs(&request["images"]);
-    let mode = if images.is_empty() { Mode::TextToImage } else { Mode::ImageEdit };
+    let still = if images.is_empty() { Mode::TextToImage } else { Mode::ImageEdit };
+    let mode = fixture.video().unwrap_or(still);
     let fits = |route: &&Arc<Route>| route.provider == fixture.provider() && route.modes.contains(&mode);
-    let route = catalog.routes(named.model).iter().find(fits).unwrap();
+    let route = CATALOG.routes(named.model).iter().find(fits).unwrap_or_else(|| panic!("{}: no route", fixture.name));
     let said = |name: &str| text(&request[name]);
     let (size, ratio, tier) = (said("size"), said("aspect_ratio"), said("resolution"));
     let extra = request.as_object().unwrap().clone().into_iter().filter(|(name, _)| !TAKEN.contains(&name.as_str()));
@@ -105,17 +119,17 @@ fn brief(adapter: &dyn Adapter, fixture: &Fixture) -> Brief {
         format: said("output_format").and_then(|name| Format::parse(&name)),
         compression: request["output_compression"].as_u64().map(|number| u8::try_from(number).unwrap()),
         user: None,
-        seconds: None,
-        audio: None,
+        seconds: request["seconds"].as_u64().map(|seconds| u32::try_from(seconds).unwrap()),
+        audio: request["audio"].as_bool(),
         images,
         mask: inputs(&json!([request["mask"]])).pop(),
         extra: extra.collect(),
     };
-    brief_for(&job, route).unwrap_or_else(|why| panic!("{}: {why}", fixture.name))
+    (Arc::clone(route), job)
 }
 
 /// Parameters that a job holds in fields of their own.
-const TAKEN: [&str; 12] = [
+const TAKEN: [&str; 15] = [
     "model",
     "prompt",
     "n",
@@ -128,19 +142,21 @@ const TAKEN: [&str; 12] = [
     "mask",
     "response_format",
     "user",
+    "mode",
+    "seconds",
+    "audio",
 ];
 
 fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
-/// Pictures written as `{uri:png:64x64}`.
+/// Pictures and videos written as `{uri:png:64x64}`.
 fn inputs(list: &Value) -> Vec<Input> {
     let specs = list.as_array().into_iter().flatten().filter_map(Value::as_str);
     let read = |text: &str| {
         let spec = text.strip_prefix("{uri:").and_then(|rest| rest.strip_suffix('}')).unwrap();
-        let mime = format!("image/{}", spec.split(':').next().unwrap());
-        Input { mime, bytes: Bytes::from(picture(spec)), size: None }
+        Input { mime: mime(spec), bytes: Bytes::from(file(spec)), size: None }
     };
     specs.map(read).collect()
 }
@@ -170,6 +186,10 @@ fn assert_stored(call: &Call) {
 async fn the_gateway_follows_every_conversation() {
     for fixture in Fixture::all() {
         let upstream = Scripted::start(&fixture.turns).await;
+        if fixture.video().is_some() {
+            follow_video(&fixture, &upstream).await;
+            continue;
+        }
         let kit = Kit::with(&pointed(fixture.provider(), &upstream.base)).await;
         let path = if fixture.request["images"].is_array() { "edits" } else { "generations" };
         let got = kit.post(&format!("/v1/images/{path}"), &fill(&fixture.request, &upstream.base)).await;
@@ -195,4 +215,24 @@ async fn the_gateway_follows_every_conversation() {
         assert!(!seen.contains("test-key") && !seen.contains(KEY), "{name}: a secret shows");
         kit.running.stop().await;
     }
+}
+
+/// A video's conversation through the driver, against the same scripted provider. The one place that changes when
+/// videos are asked for at an endpoint of ours.
+async fn follow_video(fixture: &Fixture, upstream: &Scripted) {
+    let name = &fixture.name;
+    let settings = pointed(fixture.provider(), &upstream.base);
+    let environment = settings.into_iter().map(|(key, value)| (format!("LUMENFALL_{key}"), value)).collect();
+    let config = Config::load(None, &environment).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let outcome = film(&runner(&config, None), fixture.provider(), &brief(fixture), deadline).await;
+    match outcome {
+        Ok(files) => {
+            assert_eq!(Some(files.len()), fixture.ends.outputs, "{name}");
+            let sound = |file: &Bytes| file.get(4..8) == Some(b"ftyp");
+            assert!(files.iter().all(sound), "{name}: what came is no MP4");
+        }
+        Err(fault) => assert_eq!(Some(fault.kind.as_str()), fixture.ends.fault.as_deref(), "{name}: {fault:?}"),
+    }
+    upstream.assert_spent(name);
 }

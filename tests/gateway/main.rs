@@ -16,6 +16,7 @@ mod kit;
 mod matrix;
 mod models;
 mod outage;
+mod overrides;
 #[path = "../kit/postgres.rs"]
 mod postgres;
 mod program;

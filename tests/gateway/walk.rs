@@ -1,17 +1,16 @@
 //! Every active route of the catalog, once, through its real adapter against its simulator: pictures through the whole
 //! gateway, videos through the driver.
 
-use super::kit::{Kit, picture, picture_facts};
+use super::kit::{Kit, clip, film, picture, picture_facts, runner};
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use lumenfall::app;
 use lumenfall::base::Timestamp;
 use lumenfall::catalog::Route;
 use lumenfall::config::Config;
-use lumenfall::job::{Brief, Input, Mode, Source};
-use lumenfall::media::{Limits, Workers};
-use lumenfall::outbound::{Client, Guard};
-use lumenfall::pipeline::{Finisher, Runner, Upstreams};
+use lumenfall::job::{Input, Job, Mode, ResponseForm};
+use lumenfall::media::SizeAsk;
+use lumenfall::pipeline::{Runner, brief_for};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -72,44 +71,39 @@ fn shorten(value: &Value) -> String {
     value.to_string().chars().take(600).collect()
 }
 
-/// One video from a route, by hand.
+/// One video from a route, through the driver.
 async fn make_video(runner: &Runner, route: &Route, mode: Mode) -> Result<(), String> {
-    let images = if mode == Mode::TextToVideo {
-        Vec::new()
-    } else {
-        vec![Input { mime: "image/png".to_owned(), bytes: Bytes::from(picture("png:512x512")), size: None }]
+    let complain = |what: String| format!("{} {mode}: {what}", route.executed_model());
+    let images = match mode {
+        Mode::ImageToVideo => vec![Input { mime: "image/png".to_owned(), bytes: Bytes::from(picture("png:512x512")), size: None }],
+        Mode::VideoToVideo => vec![Input { mime: "video/mp4".to_owned(), bytes: Bytes::from(clip("mp4:5")), size: None }],
+        _ => Vec::new(),
     };
-    let mut input = route.defaults.clone();
-    input.insert(route.field("prompt").unwrap_or("prompt").to_owned(), json!("a fox in the snow"));
-    if let Some(inputs) = route.inputs.as_ref().filter(|inputs| !inputs.field.is_empty() && !images.is_empty()) {
-        let list = inputs.shape == lumenfall::catalog::InputShape::List;
-        let base64 = inputs.form == lumenfall::catalog::InputForm::Base64;
-        let value = if base64 { json!(images[0].base64()) } else { json!(images[0].data_uri()) };
-        input.insert(inputs.field.clone(), if list { json!([value]) } else { value });
-    }
-    let brief = Brief {
-        id: lumenfall::base::id::uuid(),
-        model: route.upstream.clone(),
+    let job = Job {
+        model: route.executed_model(),
         mode,
+        prompt: "a fox in the snow".to_owned(),
         n: 1,
+        size: SizeAsk::Unsaid,
+        form: ResponseForm::Url,
         format: None,
-        input,
+        compression: None,
+        user: None,
+        seconds: None,
+        audio: None,
         images,
         mask: None,
+        extra: serde_json::Map::new(),
     };
+    let brief = brief_for(&job, route).map_err(complain)?;
     let deadline = Instant::now() + Duration::from_mins(1);
-    let complain = |what: String| format!("{} {mode}: {what}", route.executed_model());
-    let outputs =
-        runner.drive(&route.provider, &brief, deadline).await.map_err(|fault| complain(format!("{fault:?}")))?;
-    let output = outputs.into_iter().next().ok_or_else(|| complain("no output".to_owned()))?;
-    let bytes = match output.source {
-        Source::Bytes(bytes) => bytes,
-        Source::Base64(text) => Bytes::from(base64_simd::STANDARD.decode_to_vec(&text).unwrap()),
-        Source::Link(link) => {
-            runner.finisher.client.download(&link, deadline).await.map_err(|fault| complain(fault.to_string()))?
-        }
-    };
-    if bytes.get(4..8) == Some(b"ftyp") { Ok(()) } else { Err(complain("what came is no MP4".to_owned())) }
+    let files =
+        film(runner, &route.provider, &brief, deadline).await.map_err(|fault| complain(format!("{fault:?}")))?;
+    match files.first() {
+        Some(file) if file.get(4..8) == Some(b"ftyp") => Ok(()),
+        Some(_) => Err(complain("what came is no MP4".to_owned())),
+        None => Err(complain("no output".to_owned())),
+    }
 }
 
 #[tokio::test]
@@ -118,17 +112,7 @@ async fn every_active_route_works_in_the_sandbox() {
     let now = Timestamp::now().rfc3339();
     let kit = Kit::start().await;
     let config = Config::load(None, &BTreeMap::new()).unwrap();
-    let sandbox = kit.running.sandbox;
-    let guard = Guard::new(false, sandbox);
-    let runner = Runner {
-        upstreams: Upstreams::new(app::upstreams(&config, sandbox)),
-        finisher: Finisher {
-            client: Client::new(config.outbound.clone(), guard).unwrap(),
-            workers: Workers::new(2, 100),
-            limits: Limits::default(),
-        },
-        settings: config.routing.clone(),
-    };
+    let runner = runner(&config, kit.running.sandbox);
     let live =
         catalog.models().iter().filter(|model| model.status_on(&now[..10]) != lumenfall::catalog::Lifecycle::Retired);
     let routes = live.flat_map(|model| catalog.routes(model)).filter(|route| !route.retired(&now[..10]));

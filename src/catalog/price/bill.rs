@@ -160,7 +160,7 @@ impl Price {
         }
         match self.foresee(made) {
             Some(lines) => Charge::of(lines, "price_table"),
-            None if self.counts_tokens() && self.tokens.is_none() => {
+            None if self.needs_told_tokens() => {
                 Charge::unknown("billed by tokens, of which nobody can say how many there will be")
             }
             None => Charge::unpriced(self),

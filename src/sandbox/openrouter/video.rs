@@ -39,6 +39,12 @@ pub(super) struct Job {
 }
 
 impl Job {
+    /// Somebody asks after it.
+    fn look(&mut self) -> Self {
+        self.polled = self.polled.saturating_add(1);
+        self.clone()
+    }
+
     fn failed(&self) -> Option<&'static str> {
         if self.refused {
             return Some("The request was blocked by content moderation.");
@@ -84,7 +90,7 @@ pub(super) fn ticket(id: &str, base: &str) -> Value {
 pub(super) async fn poll(State(desk): State<Arc<Desk>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
     let base = format!("{}/{ID}", desk.world.base_url(&headers));
     let found = identify(&headers)
-        .and_then(|_| desk.jobs.change(&id, |job| job.polled += 1).ok_or_else(|| Refusal::not_found("Job")));
+        .and_then(|_| desk.jobs.change(&id, Job::look).ok_or_else(|| Refusal::not_found("Job")));
     let response = match found {
         Ok(job) => tell(&desk, &job, &id, &base),
         Err(refusal) => refusal.into_response(),

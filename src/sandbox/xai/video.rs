@@ -35,6 +35,14 @@ pub(super) struct Job {
     born: Instant,
 }
 
+impl Job {
+    /// Somebody asks after it.
+    fn look(&mut self) -> Self {
+        self.polled = self.polled.saturating_add(1);
+        self.clone()
+    }
+}
+
 /// What becomes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -76,7 +84,7 @@ pub(super) fn enqueue(desk: &Desk, film: Film, route: &Arc<Route>, rule: Option<
 /// `GET /videos/{request_id}`
 pub(super) async fn poll(State(desk): State<Arc<Desk>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
     let found =
-        identify(&headers).and_then(|_| desk.jobs.change(&id, |job| job.polled += 1).ok_or_else(Refusal::no_path));
+        identify(&headers).and_then(|_| desk.jobs.change(&id, Job::look).ok_or_else(Refusal::no_path));
     let entry = |status: StatusCode| Entry::new(ID, Operation::Poll, status.as_u16()).job(&id);
     match found {
         Err(refusal) => {

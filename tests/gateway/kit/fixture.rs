@@ -2,8 +2,11 @@
 //! through the pure adapter and through the whole gateway.
 //!
 //! In the texts, `{base}` is the provider's base address, `{b64:png:64x64}` a picture in base64 and `{uri:png:64x64}`
-//! the same as a data address.
+//! the same as a data address; `{b64:mp4:5}` and `{uri:mp4:5}` are videos of five seconds.
+//!
+//! A request with a `mode` is one for a video: then it may say `seconds` and `audio` too.
 
+use lumenfall::job::Mode;
 use lumenfall::media::{Format, Size, draw};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -58,6 +61,8 @@ pub(crate) struct Said {
     pub(crate) text: Option<String>,
     /// A picture file: `png:64x64`. Such a turn is a download, which no adapter sees.
     pub(crate) picture: Option<String>,
+    /// A video file: `mp4:5`. Likewise.
+    pub(crate) clip: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -97,6 +102,11 @@ impl Fixture {
         found
     }
 
+    /// The mode of a video; `None` when pictures are asked for.
+    pub(crate) fn video(&self) -> Option<Mode> {
+        serde_json::from_value(self.request.get("mode")?.clone()).unwrap()
+    }
+
     pub(crate) fn provider(&self) -> &str {
         self.name.split('/').next().unwrap()
     }
@@ -122,10 +132,15 @@ pub(crate) const DEPLOYED: &str = "openai-compatible";
 pub(crate) const DEPLOYED_MODEL: &str = "local-image";
 
 impl Said {
+    /// Whether this is a file, which no adapter sees.
+    pub(crate) fn is_file(&self) -> bool {
+        self.picture.is_some() || self.clip.is_some()
+    }
+
     /// The body as bytes, for a provider at `base`.
     pub(crate) fn body(&self, base: &str) -> Vec<u8> {
-        if let Some(spec) = &self.picture {
-            return picture(spec);
+        if let Some(spec) = self.picture.as_ref().or(self.clip.as_ref()) {
+            return file(spec);
         }
         match (&self.json, &self.text) {
             (Some(json), _) => fill(json, base).to_string().into_bytes(),
@@ -140,10 +155,10 @@ pub(crate) fn fill(value: &Value, base: &str) -> Value {
     match value {
         Value::String(text) => {
             let spec = |kind: &str| text.strip_prefix(kind).and_then(|rest| rest.strip_suffix('}'));
-            let encode = |spec: &str| base64_simd::STANDARD.encode_to_string(picture(spec));
+            let encode = |spec: &str| base64_simd::STANDARD.encode_to_string(file(spec));
             Value::String(match (spec("{b64:"), spec("{uri:")) {
                 (Some(spec), _) => encode(spec),
-                (_, Some(spec)) => format!("data:image/{};base64,{}", spec.split(':').next().unwrap(), encode(spec)),
+                (_, Some(spec)) => format!("data:{};base64,{}", mime(spec), encode(spec)),
                 _ => text.replace("{base}", base),
             })
         }
@@ -163,6 +178,29 @@ pub(crate) fn matches(expected: &Value, got: &Value) -> bool {
         }
         (a, b) => a == b,
     }
+}
+
+/// The media type of a spec.
+pub(crate) fn mime(spec: &str) -> String {
+    let kind = spec.split(':').next().unwrap();
+    format!("{}/{kind}", if kind == "mp4" { "video" } else { "image" })
+}
+
+/// The file of a spec.
+pub(crate) fn file(spec: &str) -> Vec<u8> {
+    if spec.starts_with("mp4:") { clip(spec) } else { picture(spec) }
+}
+
+/// The video of a spec such as `mp4:5`: a head that says its length, and nothing in it.
+pub(crate) fn clip(spec: &str) -> Vec<u8> {
+    let seconds: u32 = spec.strip_prefix("mp4:").unwrap().parse().unwrap();
+    let boxed = |name: &[u8; 4], content: &[u8]| {
+        [&u32::try_from(content.len() + 8).unwrap().to_be_bytes(), &name[..], content].concat()
+    };
+    let mut header = [0_u8; 100];
+    header[12..16].copy_from_slice(&1_000_u32.to_be_bytes());
+    header[16..20].copy_from_slice(&(seconds * 1_000).to_be_bytes());
+    [boxed(b"ftyp", b"isom\0\0\x02\0isom"), boxed(b"moov", &boxed(b"mvhd", &header)), boxed(b"mdat", b"")].concat()
 }
 
 /// The picture of a spec such as `png:64x64`.
