@@ -254,10 +254,12 @@ async fn killed_replicas_lose_no_job_and_buy_none_twice() {
     assert!(creates as usize <= attempts, "{creates} creating calls for {attempts} that were noted");
     assert!(creates as usize + unsure >= attempts, "an intent without a call is one that a kill cut off");
     assert!((cost..=cost + uncertain).contains(&billed), "billed {billed}, booked {cost} and {uncertain} uncertain");
-    let log = ask(&client, Method::GET, &format!("http://{}/v1/requests?summary=true", addresses[1]), None).await.unwrap().1;
+    let log =
+        ask(&client, Method::GET, &format!("http://{}/v1/requests?summary=true", addresses[1]), None).await.unwrap().1;
     assert_eq!(micros(&log["summary"]["total_cost"]), cost, "the log and the jobs agree");
 
-    let (_, secret) = ask(&client, Method::GET, &format!("http://{}/v1/webhooks/secret", addresses[1]), None).await.unwrap();
+    let (_, secret) =
+        ask(&client, Method::GET, &format!("http://{}/v1/webhooks/secret", addresses[1]), None).await.unwrap();
     let secret = secret["key"].as_str().unwrap();
     let patience = Instant::now() + Duration::from_secs(90);
     let deliveries = loop {
@@ -272,7 +274,8 @@ async fn killed_replicas_lose_no_job_and_buy_none_twice() {
             })
             .collect();
         let right = |video: &&Value| {
-            told.get(video["id"].as_str().unwrap()).is_some_and(|event| *event == format!("video.{}", video["status"].as_str().unwrap()))
+            told.get(video["id"].as_str().unwrap())
+                .is_some_and(|event| *event == format!("video.{}", video["status"].as_str().unwrap()))
         };
         let silent = videos.iter().filter(|video| !right(video)).count();
         if silent == 0 {
