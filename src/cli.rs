@@ -1,5 +1,9 @@
 //! The commands of the program. What a person reads goes to standard output; the log goes to standard error.
 
+mod accounts;
+mod export;
+mod invoice;
+mod reconcile;
 pub mod reference;
 
 use crate::app::{self, Running, StartError};
@@ -47,6 +51,18 @@ enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
+    /// Create and list accounts, pay into them.
+    Accounts {
+        #[command(subcommand)]
+        command: accounts::AccountCommand,
+    },
+    /// Take the request log out.
+    Requests {
+        #[command(subcommand)]
+        command: export::RequestCommand,
+    },
+    /// Compare a provider's invoice with the log.
+    Reconcile(reconcile::Reconcile),
     /// Check configuration and catalog; tell what is enabled, and why not.
     Check,
     /// List the models and their routes.
@@ -137,6 +153,9 @@ async fn dispatch(arguments: Arguments, environment: &BTreeMap<String, String>) 
         Command::Serve => serve(&load()?).await,
         Command::Sandbox { listen } => serve_sandbox(listen).await,
         Command::Keys { command } => manage_keys(command, &load()?).await,
+        Command::Accounts { command } => accounts::manage(command, &load()?).await,
+        Command::Requests { command } => export::run(command, &load()?).await,
+        Command::Reconcile(command) => reconcile::run(command, &load()?).await,
         Command::Check => check(&load()?),
         Command::Models => list_models(&load()?),
         Command::Reference => {

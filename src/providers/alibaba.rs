@@ -10,7 +10,7 @@ use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Mode, Output, Source, Usage};
 use crate::outbound::auth::AuthScheme;
-use crate::outbound::call::{Call, Leg, Payload, Reply, Verb};
+use crate::outbound::call::{Call, Leg, Reply, Verb};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -72,7 +72,7 @@ impl Adapter for Alibaba {
     fn read(&self, asked: &Call, reply: &Reply, site: &Site) -> Result<Turn, Fault> {
         let answer: Answer = reply.json()?;
         if let Some(code) = answer.code.filter(|code| !code.is_empty()) {
-            let kind = meaning(&code).unwrap_or(FaultKind::Empty);
+            let kind = meaning(&code).unwrap_or(FaultKind::Unavailable);
             return Err(complain(kind, answer.message, code, reply));
         }
         let result = answer.output.unwrap_or_default();
@@ -86,11 +86,7 @@ impl Adapter for Alibaba {
             }
             Some("PENDING" | "RUNNING" | "SUSPENDED") => Ok(Turn::Wait(asked.clone())),
             Some(status @ ("FAILED" | "CANCELED" | "UNKNOWN")) => Err(read_failure(status, &result, reply)),
-            Some(other) => {
-                let status: String = other.chars().take(40).collect();
-                let text = format!("the task is in the unknown status '{status}'");
-                Err(Fault::new(FaultKind::Malformed, text).accepted(Accepted::Maybe).code(Some(status)))
-            }
+            Some(other) => Err(shapes::unknown_status(other)),
         }
     }
 
@@ -100,8 +96,6 @@ impl Adapter for Alibaba {
         let code = told.and_then(|answer| answer.code).filter(|code| !code.is_empty()).or(fault.upstream_code);
         let kind = match code.as_deref().and_then(meaning) {
             Some(kind) => kind,
-            // A vanished task is no vanished model.
-            None if matches!(reply.status, 404 | 410) && asked.leg != Leg::Submit => FaultKind::Unavailable,
             None => fault.kind,
         };
         let accepted = if code.is_some() { Accepted::No } else { fault.accepted };
@@ -110,14 +104,7 @@ impl Adapter for Alibaba {
 
     /// Stops a task that still waits; a running one goes on.
     fn cancel(&self, asked: &Call, _site: &Site) -> Option<Call> {
-        (asked.leg == Leg::Poll).then(|| Call {
-            leg: Leg::Cancel,
-            verb: Verb::Post,
-            url: format!("{}/cancel", asked.url),
-            headers: Vec::new(),
-            payload: Payload::Empty,
-            memo: None,
-        })
+        (asked.leg == Leg::Poll).then(|| Call::cancel(Verb::Post, format!("{}/cancel", asked.url)))
     }
 }
 
@@ -181,11 +168,10 @@ fn complain(kind: FaultKind, message: String, code: String, reply: &Reply) -> Fa
     Fault::new(kind, message).status(reply.status).code(Some(code))
 }
 
-/// What a code means as the outcome of a task: whatever is neither a refusal nor a mistake counts as an answer without
-/// a picture. It is final, and not a passing trouble of the poll that told it.
+/// What a code means as the outcome of a task, where no limit is passing and no time is left.
 fn settled(code: &str) -> FaultKind {
     match meaning(code) {
-        None | Some(FaultKind::Unavailable | FaultKind::RateLimited | FaultKind::Timeout) => FaultKind::Empty,
+        None | Some(FaultKind::RateLimited | FaultKind::Timeout) => FaultKind::Unavailable,
         Some(kind) => kind,
     }
 }
@@ -263,6 +249,7 @@ struct Item {
 mod tests {
     use super::*;
     use crate::base::Timestamp;
+    use crate::outbound::call::Payload;
     use bytes::Bytes;
 
     const TASK: &str = "https://ds/api/v1/tasks/t-1";
@@ -326,6 +313,6 @@ mod tests {
         ] {
             assert_eq!(meaning(code), Some(kind), "{code}");
         }
-        assert_eq!(settled("InternalError.Algo"), FaultKind::Empty, "as the end of a task");
+        assert_eq!(settled("InternalError.Timeout"), FaultKind::Unavailable, "as the end of a task");
     }
 }

@@ -9,7 +9,7 @@ use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Mode, Output, Source, Tokens, Usage};
 use crate::outbound::auth::AuthScheme;
-use crate::outbound::call::{Call, Leg, Payload, Reply, Verb};
+use crate::outbound::call::{Call, Leg, Reply, Verb};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -62,8 +62,6 @@ impl Adapter for BytePlus {
         let code = fault.upstream_code.as_deref();
         let kind = match code.and_then(meaning) {
             Some(kind) => kind,
-            // A vanished task is no vanished model.
-            None if matches!(reply.status, 404 | 410) && asked.leg != Leg::Submit => FaultKind::Unavailable,
             None => fault.kind,
         };
         let accepted = if code.is_some() { Accepted::No } else { fault.accepted };
@@ -72,14 +70,7 @@ impl Adapter for BytePlus {
 
     /// Stops a task that still waits; a running one goes on.
     fn cancel(&self, asked: &Call, _site: &Site) -> Option<Call> {
-        (asked.leg == Leg::Poll).then(|| Call {
-            leg: Leg::Cancel,
-            verb: Verb::Delete,
-            url: asked.url.clone(),
-            headers: Vec::new(),
-            payload: Payload::Empty,
-            memo: None,
-        })
+        (asked.leg == Leg::Poll).then(|| Call::cancel(Verb::Delete, asked.url.clone()))
     }
 }
 
@@ -131,11 +122,7 @@ fn read_task(asked: &Call, reply: &Reply) -> Result<Turn, Fault> {
             });
             Err(complaint.into_fault(reply))
         }
-        other => {
-            let status: String = other.chars().take(40).collect();
-            let text = format!("the task is in the unknown status '{status}'");
-            Err(Fault::new(FaultKind::Malformed, text).accepted(Accepted::Maybe).code(Some(status)))
-        }
+        other => Err(shapes::unknown_status(other)),
     }
 }
 
@@ -199,10 +186,9 @@ struct Complaint {
 }
 
 impl Complaint {
-    /// The outcome of work that was taken and came to nothing, which is not billed. Whatever is neither a refusal nor a
-    /// mistake counts as an answer without a picture: it is final, and not a passing trouble of the poll that told it.
+    /// The outcome of work that was taken and came to nothing, which is not billed.
     fn into_fault(self, reply: &Reply) -> Fault {
-        let kind = meaning(&self.code).unwrap_or(FaultKind::Empty);
+        let kind = meaning(&self.code).unwrap_or(FaultKind::Unavailable);
         Fault::new(kind, self.message).status(reply.status).code(Some(self.code))
     }
 }
@@ -211,6 +197,7 @@ impl Complaint {
 mod tests {
     use super::*;
     use crate::base::Timestamp;
+    use crate::outbound::call::Payload;
     use bytes::Bytes;
 
     const TASK: &str = "https://ark/api/v3/contents/generations/tasks/cgt-1";
@@ -266,10 +253,10 @@ mod tests {
             ),
             (
                 json!({"status": "failed", "error": {"code": "InternalServerError", "message": "no"}}),
-                FaultKind::Empty,
+                FaultKind::Unavailable,
                 Accepted::No,
             ),
-            (json!({"status": "expired"}), FaultKind::Empty, Accepted::No),
+            (json!({"status": "expired"}), FaultKind::Unavailable, Accepted::No),
             (json!({"status": "pondering"}), FaultKind::Malformed, Accepted::Maybe),
         ] {
             let fault = poll(&body).unwrap_err();

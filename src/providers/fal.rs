@@ -9,7 +9,7 @@ use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Output, Source, Usage};
 use crate::outbound::auth::AuthScheme;
-use crate::outbound::call::{Call, Leg, Payload, Reply, Verb};
+use crate::outbound::call::{Call, Leg, Reply, Verb};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -62,8 +62,6 @@ impl Adapter for Fal {
             // Told by the result, a timeout is the end of a job that is not billed; there is nothing left to cancel.
             (408 | 504, _) if asked.leg == Leg::Fetch => FaultKind::Unavailable,
             (_, "generation_timeout" | "request_timeout" | "startup_timeout") => FaultKind::Timeout,
-            // A vanished result is no vanished model.
-            (404 | 410, _) if asked.leg != Leg::Submit => FaultKind::Unavailable,
             _ => fault.kind,
         };
         // fal bills neither queueing, nor input that it refuses, nor its own 5xx; a refusal by a model that ran may be
@@ -74,14 +72,7 @@ impl Adapter for Fal {
     }
 
     fn cancel(&self, asked: &Call, _site: &Site) -> Option<Call> {
-        Some(Call {
-            leg: Leg::Cancel,
-            verb: Verb::Put,
-            url: Memo::read(asked.memo.as_deref()?)?.cancel?,
-            headers: Vec::new(),
-            payload: Payload::Empty,
-            memo: None,
-        })
+        Some(Call::cancel(Verb::Put, Memo::read(asked.memo.as_deref()?)?.cancel?))
     }
 }
 
@@ -96,11 +87,7 @@ fn read_status(asked: &Call, reply: &Reply) -> Result<Turn, Fault> {
                 .ok_or_else(|| Fault::new(FaultKind::Malformed, "a finished job without a result address"))
         }
         "IN_QUEUE" | "IN_PROGRESS" => Ok(Turn::Wait(asked.clone())),
-        other => {
-            let status: String = other.chars().take(40).collect();
-            let text = format!("the job is in the unknown status '{status}'");
-            Err(Fault::new(FaultKind::Malformed, text).accepted(Accepted::Maybe).code(Some(status)))
-        }
+        other => Err(shapes::unknown_status(other)),
     }
 }
 

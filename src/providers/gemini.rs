@@ -53,8 +53,7 @@ impl Adapter for Gemini {
     }
 
     fn cancel(&self, asked: &Call, _site: &Site) -> Option<Call> {
-        let url = format!("{}/cancel", asked.url);
-        (asked.leg == Leg::Poll).then(|| Call { leg: Leg::Cancel, verb: Verb::Post, url, ..Call::poll(String::new()) })
+        (asked.leg == Leg::Poll).then(|| Call::cancel(Verb::Post, format!("{}/cancel", asked.url)))
     }
 }
 
@@ -102,11 +101,7 @@ fn read_interaction(asked: &Call, reply: &Reply, site: &Site) -> Result<Turn, Fa
         "queued" | "in_progress" => Ok(Turn::Wait(told.poll(asked, site)?)),
         "completed" => read_video(told, asked, reply, site),
         "failed" | "cancelled" | "incomplete" | "budget_exceeded" | "requires_action" => Err(told.failure(&status)),
-        _ => {
-            let status: String = status.chars().take(40).collect();
-            let text = format!("the job is in the unknown status '{status}'");
-            Err(Fault::new(FaultKind::Malformed, text).accepted(Accepted::Maybe).code(Some(status)))
-        }
+        other => Err(shapes::unknown_status(other)),
     }
 }
 

@@ -124,11 +124,7 @@ fn read_job(asked: &Call, reply: &Reply, site: &Site) -> Result<Turn, Fault> {
             }))
         }
         "failed" | "cancelled" | "expired" | "dead" => Err(ended(job.error, job.status, usage)),
-        other => {
-            let status: String = other.chars().take(40).collect();
-            let text = format!("the job is in the unknown status '{status}'");
-            Err(Fault::new(FaultKind::Malformed, text).accepted(Accepted::Maybe).code(Some(status)))
-        }
+        other => Err(shapes::unknown_status(other)),
     }
 }
 

@@ -8,7 +8,7 @@ use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Mode, Output, Source, Usage};
 use crate::outbound::auth::AuthScheme;
-use crate::outbound::call::{Call, Leg, Payload, Reply, Verb};
+use crate::outbound::call::{Call, Leg, Reply, Verb};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -78,14 +78,7 @@ impl Adapter for Replicate {
     }
 
     fn cancel(&self, asked: &Call, _site: &Site) -> Option<Call> {
-        Some(Call {
-            leg: Leg::Cancel,
-            verb: Verb::Post,
-            url: asked.memo.clone()?,
-            headers: Vec::new(),
-            payload: Payload::Empty,
-            memo: None,
-        })
+        Some(Call::cancel(Verb::Post, asked.memo.clone()?))
     }
 }
 
@@ -106,14 +99,14 @@ struct Urls {
 }
 
 impl Prediction {
-    /// State and result are one address, so asking for it is a fetch: what it says in its own words is final.
+    /// State and result are one address.
     fn follow(self, asked: &Call) -> Result<Turn, Fault> {
         if asked.leg != Leg::Submit {
             return Ok(Turn::Wait(asked.clone()));
         }
         let text = "a running prediction without an address to follow";
         let urls = self.urls.ok_or_else(|| Fault::new(FaultKind::Malformed, text).accepted(Accepted::Maybe))?;
-        let call = Call::fetch(urls.get);
+        let call = Call::poll(urls.get);
         Ok(Turn::Wait(match urls.cancel {
             Some(cancel) => call.memo(cancel),
             None => call,

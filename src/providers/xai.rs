@@ -76,9 +76,6 @@ impl Adapter for Xai {
             FaultKind::Moderated
         } else if (reply.status == 400 && says(&["api key"])) || says(&["available credits", "spending limit"]) {
             FaultKind::Auth
-        } else if reply.status == 404 && asked.leg != Leg::Submit {
-            // A vanished job is no vanished model.
-            FaultKind::Unavailable
         } else if reply.status == 400 && text.contains("model") && says(&["not found", "does not exist"]) {
             FaultKind::Gone
         } else {
@@ -132,21 +129,18 @@ fn read_video(asked: &Call, reply: &Reply) -> Result<Turn, Fault> {
         "failed" => {
             let error = job.error.unwrap_or_default();
             let text = error.message.unwrap_or_else(|| "the provider failed to make the video".to_owned());
-            Err(Fault::new(FaultKind::Empty, text)
+            Err(Fault::new(FaultKind::Unavailable, text)
                 .accepted(paid(usage.cost))
                 .status(reply.status)
-                .code(error.code)
+                // Without a code it would pass for trouble on the way.
+                .code(error.code.or(Some(job.status)))
                 .usage(usage))
         }
         "expired" => {
             let text = "the provider no longer has the job";
-            Err(Fault::new(FaultKind::Empty, text).accepted(Accepted::Maybe).code(Some(job.status)))
+            Err(Fault::new(FaultKind::Unavailable, text).accepted(Accepted::Maybe).code(Some(job.status)))
         }
-        other => {
-            let status: String = other.chars().take(40).collect();
-            let text = format!("the job is in the unknown status '{status}'");
-            Err(Fault::new(FaultKind::Malformed, text).accepted(Accepted::Maybe).code(Some(status)))
-        }
+        other => Err(shapes::unknown_status(other)),
     }
 }
 
@@ -292,8 +286,8 @@ mod tests {
             r#"{"status":"done","video":{"url":"","respect_moderation":false},"usage":{"cost_in_usd_ticks":1}}"#;
         assert_eq!(how(blocked), (FaultKind::Moderated, Accepted::Yes));
         let failed = r#"{"status":"failed","error":{"code":"internal_error","message":"no luck"}}"#;
-        assert_eq!(how(failed), (FaultKind::Empty, Accepted::Maybe));
-        assert_eq!(how(r#"{"status":"expired"}"#), (FaultKind::Empty, Accepted::Maybe));
+        assert_eq!(how(failed), (FaultKind::Unavailable, Accepted::Maybe));
+        assert_eq!(how(r#"{"status":"expired"}"#), (FaultKind::Unavailable, Accepted::Maybe));
         assert_eq!(how(r#"{"status":"paused"}"#), (FaultKind::Malformed, Accepted::Maybe));
     }
 }

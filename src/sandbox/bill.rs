@@ -26,11 +26,21 @@ pub(super) fn video(prices: &Price, input: &Map<String, Value>, seconds: u32) ->
     sum(prices, input, Size::new(1, 1), 1, seconds.into())
 }
 
-/// The bill for so many pictures that were sent along.
+/// The bill for so many pictures that were sent along, where their size does not matter.
 pub(super) fn inputs(prices: &Price, input: &Map<String, Value>, pictures: usize) -> Usd {
-    let lines = prices.lines.iter().filter(|line| line.flow == Flow::Input && line.metric == Metric::Image);
+    given(prices, input, &vec![Size::new(1, 1); pictures])
+}
+
+/// The bill for the pictures that were sent along.
+pub(super) fn given(prices: &Price, input: &Map<String, Value>, pictures: &[Size]) -> Usd {
+    let lines = prices.lines.iter().filter(|line| line.flow == Flow::Input);
     let dollars = lines.filter(|line| holds(line, input, Size::new(1, 1))).map(|line| {
-        Decimal::from(within(line, pictures as u64)) * line.unit_price / Decimal::from(line.unit_size)
+        let units: Decimal = match line.metric {
+            Metric::Image => Decimal::from(within(line, pictures.len() as u64)),
+            Metric::Megapixel => pictures.iter().map(|size| area(line, *size)).sum(),
+            Metric::Run | Metric::Second | Metric::TokenText | Metric::TokenImage => Decimal::ZERO,
+        };
+        units * line.unit_price / Decimal::from(line.unit_size)
     });
     Usd::from_dollars(dollars.sum()).unwrap_or_default()
 }
@@ -50,7 +60,7 @@ pub(super) fn length(route: &Route, input: &Map<String, Value>) -> u32 {
     said.map_or(video.default, seconds)
 }
 
-/// What is given costs extra only where a simulator says so itself.
+/// What is made; what was given is another bill.
 fn sum(prices: &Price, input: &Map<String, Value>, size: Size, pictures: u64, seconds: u64) -> Usd {
     let made = |line: &&PriceLine| line.flow == Flow::Output && holds(line, input, size);
     let dollars = prices.lines.iter().filter(made).map(|line| {

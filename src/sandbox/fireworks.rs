@@ -13,9 +13,9 @@ mod request;
 mod tests;
 
 use super::easel::Motif;
+use super::files::Files;
 use super::identity::{Key, fresh_uuid, read_key};
 use super::sale::{Sale, Why, turn_away};
-use super::files::Files;
 use super::world::World;
 use super::{bill, mischief};
 use crate::catalog::Route;

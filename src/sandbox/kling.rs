@@ -7,8 +7,6 @@
 
 mod first;
 mod second;
-#[cfg(test)]
-mod tests;
 
 use super::body::Flaw;
 use super::identity::{Key, fresh_uuid, read_key};

@@ -5,8 +5,6 @@
 //! `video_reframe` and `layering`, keyframes, files, the hour that links live, real limits.
 
 mod request;
-#[cfg(test)]
-mod tests;
 
 use super::body::Flaw;
 use super::identity::{Key, fresh_uuid, read_key};

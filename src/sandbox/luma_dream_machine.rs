@@ -4,9 +4,6 @@
 //! request told back, failures with a reason, links. Not simulated: pictures and videos to work from (links are taken
 //! on trust and change nothing), `sync`, upscaling, sound, reframing, concepts, credits.
 
-#[cfg(test)]
-mod tests;
-
 use super::bill;
 use super::body::{Fields, Flaw};
 use super::easel::Motif;

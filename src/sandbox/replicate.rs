@@ -214,7 +214,10 @@ fn begin(route: Arc<Route>, input: Map<String, Value>, order: Order, rule: Optio
     };
     let billed = match fate {
         Fate::Made if order.seconds.is_some() => bill::result(&route, &input, order.size),
-        Fate::Made => bill::price(&route.price, &input, order.size, order.count.into()),
+        Fate::Made => {
+            let made = bill::price(&route.price, &input, order.size, order.count.into());
+            made + bill::given(&route.price, &input, &order.given)
+        }
         _ => Usd::ZERO,
     };
     let (latency, polls) = (rule.and_then(Rule::latency), rule.and_then(|rule| rule.job_polls));

@@ -5,8 +5,6 @@
 //! simulated: uploads, audio and video references, recipes, workflows, routers, limits of its own (`THROTTLED`).
 
 mod request;
-#[cfg(test)]
-mod tests;
 
 use super::body::Flaw;
 use super::identity::{Key, fresh_uuid, read_key};

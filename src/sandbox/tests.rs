@@ -2,6 +2,7 @@
 
 mod fal;
 mod openai;
+mod queues;
 mod steering;
 
 use super::Sandbox;

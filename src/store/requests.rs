@@ -133,22 +133,8 @@ impl Store {
         }
     }
 
-    /// Every match, oldest first, a thousand at a time: `take` is given each lot before the next one is read, so the
-    /// memory needed does not depend on how many there are. Rows that come in meanwhile may or may not be among them.
-    pub async fn each_request<E: From<StoreError>>(
-        &self,
-        filter: &Filter,
-        mut take: impl AsyncFnMut(Vec<Record>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut last = None;
-        while let Some(records) = self.next_requests(filter, last.as_ref()).await? {
-            last = records.last().map(|record| (record.created_at, record.id.clone()));
-            take(records).await?;
-        }
-        Ok(())
-    }
-
-    /// The next lot after that row, oldest first; `None` at the end.
+    /// The next thousand matches after that row, oldest first; `None` at the end. So everything can be read in a memory that
+    /// does not depend on how much there is; rows that come in meanwhile may or may not be among it.
     pub async fn next_requests(
         &self,
         filter: &Filter,

@@ -5,13 +5,14 @@ use super::kit::{
     runner,
 };
 use bytes::Bytes;
+use futures::stream::{self, StreamExt};
 use lumenfall::app;
-use lumenfall::base::Timestamp;
-use lumenfall::catalog::{Catalog, Route};
+use lumenfall::base::{Timestamp, Usd};
+use lumenfall::catalog::{Catalog, Made, Route};
 use lumenfall::config::Config;
 use lumenfall::fault::Fault;
-use lumenfall::job::{Brief, Input, Job, Mode, Output, ResponseForm};
-use lumenfall::media::{Format, SizeAsk};
+use lumenfall::job::{Brief, Input, Job, Mode, Output, ResponseForm, Usage};
+use lumenfall::media::{Format, Size, SizeAsk};
 use lumenfall::outbound::{Call, Content, Payload, Reply};
 use lumenfall::pipeline::brief_for;
 use lumenfall::providers::{self, Adapter, Site, Turn};
@@ -36,8 +37,27 @@ fn adapters_follow_every_conversation() {
     for fixture in fixtures {
         let adapter = providers::find(fixture.provider()).expect("a fixture folder is a provider's id");
         let outcome = converse(adapter, &fixture);
-        check(&fixture.name, &fixture.ends, outcome);
+        if let (Ok((_, usage)), Some(cost)) = (&outcome, fixture.ends.cost.filter(|_| fixture.video().is_some())) {
+            let billed = bill(&fixture, usage);
+            assert_eq!(json!(billed), json!(cost), "{}: its cost", fixture.name);
+        }
+        check(&fixture.name, &fixture.ends, outcome.map(|(outputs, _)| outputs));
     }
+}
+
+/// What a finished video costs by what the provider says of its bill and by its route's prices.
+fn bill(fixture: &Fixture, usage: &Usage) -> Option<f64> {
+    let (route, job) = ask(fixture);
+    let video = route.video.as_ref().unwrap();
+    let seconds = job.seconds.map_or(video.default, |seconds| video.nearest(seconds));
+    let made = Made {
+        sizes: vec![route.default_size.unwrap_or(Size::new(1280, 720))],
+        seconds: seconds.into(),
+        input: Some(&brief(fixture).input),
+        usage: usage.clone(),
+        ..Made::default()
+    };
+    route.price.charge(&made).amount.map(Usd::as_number)
 }
 
 fn check(name: &str, ends: &Ends, outcome: Result<Vec<Output>, Fault>) {
@@ -52,15 +72,16 @@ fn check(name: &str, ends: &Ends, outcome: Result<Vec<Output>, Fault>) {
     }
 }
 
-fn converse(adapter: &dyn Adapter, fixture: &Fixture) -> Result<Vec<Output>, Fault> {
+fn converse(adapter: &dyn Adapter, fixture: &Fixture) -> Result<(Vec<Output>, Usage), Fault> {
     let site = Site { base_url: BASE.to_owned() };
-    let mut turns = fixture.turns.iter().filter(|turn| !turn.reply.is_file());
+    let mut turns = fixture.turns.iter();
     let mut turn = adapter.open(&brief(fixture), &site)?;
     loop {
         let call = match turn {
-            Turn::Done(outputs, _) => {
-                assert!(turns.next().is_none(), "{}: finished with turns left", fixture.name);
-                return Ok(outputs);
+            Turn::Done(outputs, usage) => {
+                // What is left are downloads, which no adapter sees.
+                assert!(turns.all(|turn| turn.reply.is_file()), "{}: finished with turns left", fixture.name);
+                return Ok((outputs, usage));
             }
             Turn::Next(call) | Turn::Wait(call) => call,
         };
@@ -181,40 +202,41 @@ fn assert_stored(call: &Call) {
     assert!(!text.to_lowercase().contains("authorization"), "a call holds no credential");
 }
 
-/// The same conversation end to end: caller, gateway, scripted provider, row.
+/// The same conversations end to end, a few at a time.
 #[tokio::test]
 async fn the_gateway_follows_every_conversation() {
-    for fixture in Fixture::all() {
-        let upstream = Scripted::start(&fixture.turns).await;
-        if fixture.video().is_some() {
-            follow_video(&fixture, &upstream).await;
-            continue;
-        }
-        let kit = Kit::with(&pointed(fixture.provider(), &upstream.base)).await;
-        let path = if fixture.request["images"].is_array() { "edits" } else { "generations" };
-        let got = kit.post(&format!("/v1/images/{path}"), &fill(&fixture.request, &upstream.base)).await;
-        let name = &fixture.name;
-        assert_eq!(got.status, fixture.ends.status, "{name}: {}", got.json);
-        if let Some(code) = &fixture.ends.code {
-            assert_eq!(got.json["error"]["code"], code.as_str(), "{name}");
-        }
-        upstream.assert_spent(name);
-        let rows = kit.get("/v1/requests?summary=true").await.json;
-        assert_eq!(rows["summary"]["count"], 1, "{name}");
-        let row = &rows["data"][0];
-        if let Some(outputs) = fixture.ends.outputs.filter(|_| got.status == 200) {
-            assert_eq!(got.json["data"].as_array().unwrap().len(), outputs, "{name}");
-            assert_eq!(got.json["metadata"]["cost"], row["cost"], "{name}");
-        }
-        if let Some(cost) = fixture.ends.cost {
-            assert_eq!(row["cost"], json!(cost), "{name}: {row}");
-        }
-        assert_eq!(row["cost_uncertain"], json!(fixture.ends.uncertain.unwrap_or(0.0)), "{name}: {row}");
-        let seen =
-            format!("{}{}", got.json, kit.get(&format!("/v1/requests/{}", row["id"].as_str().unwrap())).await.json);
-        assert!(!seen.contains("test-key") && !seen.contains(KEY), "{name}: a secret shows");
-        kit.running.stop().await;
+    stream::iter(Fixture::all()).for_each_concurrent(6, follow).await;
+}
+
+/// Caller, gateway, scripted provider, row.
+async fn follow(fixture: Fixture) {
+    let upstream = Scripted::start(&fixture.turns).await;
+    if fixture.video().is_some() {
+        return follow_video(&fixture, &upstream).await;
     }
+    let kit = Kit::with(&pointed(fixture.provider(), &upstream.base)).await;
+    let path = if fixture.request["images"].is_array() { "edits" } else { "generations" };
+    let got = kit.post(&format!("/v1/images/{path}"), &fill(&fixture.request, &upstream.base)).await;
+    let name = &fixture.name;
+    assert_eq!(got.status, fixture.ends.status, "{name}: {}", got.json);
+    if let Some(code) = &fixture.ends.code {
+        assert_eq!(got.json["error"]["code"], code.as_str(), "{name}");
+    }
+    upstream.assert_spent(name);
+    let rows = kit.get("/v1/requests?summary=true").await.json;
+    assert_eq!(rows["summary"]["count"], 1, "{name}");
+    let row = &rows["data"][0];
+    if let Some(outputs) = fixture.ends.outputs.filter(|_| got.status == 200) {
+        assert_eq!(got.json["data"].as_array().unwrap().len(), outputs, "{name}");
+        assert_eq!(got.json["metadata"]["cost"], row["cost"], "{name}");
+    }
+    if let Some(cost) = fixture.ends.cost {
+        assert_eq!(row["cost"], json!(cost), "{name}: {row}");
+    }
+    assert_eq!(row["cost_uncertain"], json!(fixture.ends.uncertain.unwrap_or(0.0)), "{name}: {row}");
+    let seen = format!("{}{}", got.json, kit.get(&format!("/v1/requests/{}", row["id"].as_str().unwrap())).await.json);
+    assert!(!seen.contains("test-key") && !seen.contains(KEY), "{name}: a secret shows");
+    kit.running.stop().await;
 }
 
 /// A video's conversation through the driver, against the same scripted provider. The one place that changes when

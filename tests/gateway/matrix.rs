@@ -207,7 +207,7 @@ fn shrink(said: &mut Said) -> bool {
 /// A job in a state that nobody knows.
 fn estrange(said: &mut Said, index: usize) -> bool {
     let Some(json) = said.json.as_mut().filter(|_| index > 0) else { return false };
-    for pointer in ["/status", "/data/status", "/output/task_status", "/task_status"] {
+    for pointer in ["/status", "/state", "/data/status", "/data/task_status", "/output/task_status", "/task_status"] {
         if let Some(status) = json.pointer_mut(pointer).filter(|status| status.is_string()) {
             *status = json!("SLEEPING");
             return true;
@@ -281,6 +281,7 @@ async fn column(id: &str, fixture: &Fixture, empty: &Fixture) -> Vec<(String, St
         cells.push((name.to_owned(), cell(&kit, &fixture.request).await));
     }
     let turns = &fixture.turns;
+    let last = empty.turns.len() - 1;
     let away = Some("https://10.0.0.1/a.png");
     let spoils = [
         ("expired result link", spoiled(turns, &stage.base, |said, _| spoil_link(said, 404, None, "gone")), "inline"),
@@ -289,7 +290,7 @@ async fn column(id: &str, fixture: &Fixture, empty: &Fixture) -> Vec<(String, St
         ("base64 garbage", spoiled(turns, &stage.base, |said, _| spoil_base64(said)), "by link"),
         ("wrong pixel size", spoiled(turns, &stage.base, |said, _| shrink(said)), "no picture"),
         ("unknown job status", spoiled(turns, &stage.base, estrange), "no job"),
-        ("empty result", spoiled(&empty.turns, &stage.base, |_, _| true), "none"),
+        ("empty result", spoiled(&empty.turns, &stage.base, |_, index| index == last), "none"),
     ];
     for (name, acts, otherwise) in spoils {
         let text = if acts.is_empty() {

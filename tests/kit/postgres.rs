@@ -44,7 +44,7 @@ pub(crate) fn psql(url: &str, sql: &str) {
 
 fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(Cluster::start)
+    CLUSTER.get_or_init(|| Cluster::start(HASTY))
 }
 
 /// A server of a test's own, which can be stopped and started again.
@@ -52,7 +52,12 @@ pub(crate) struct Server(Cluster);
 
 impl Server {
     pub(crate) fn start() -> Self {
-        Self(Cluster::start())
+        Self(Cluster::start(HASTY))
+    }
+
+    /// With these settings (`name=value`) over PostgreSQL's own, and none that costs durability.
+    pub(crate) fn tuned(settings: &[&str]) -> Self {
+        Self(Cluster::start(settings))
     }
 
     /// The address of its only database.
@@ -82,14 +87,19 @@ impl Server {
     }
 }
 
+/// Nothing in a test has to survive a crash of the machine.
+const HASTY: &[&str] = &["fsync=off", "full_page_writes=off", "max_connections=100"];
+
 impl Cluster {
-    fn start() -> Self {
+    fn start(settings: &[&str]) -> Self {
         let bin = binaries().unwrap_or_else(|| {
             install();
             binaries().unwrap_or_else(|| panic!("{NEEDED}"))
         });
         // Somebody else may take the port between our finding and our using it.
-        (0..3).find_map(|_| start(&bin)).unwrap_or_else(|| panic!("PostgreSQL in {} does not start", bin.display()))
+        (0..3)
+            .find_map(|_| start(&bin, settings))
+            .unwrap_or_else(|| panic!("PostgreSQL in {} does not start", bin.display()))
     }
 }
 
@@ -125,7 +135,7 @@ fn install() {
     apt(&["install", "--yes", "--quiet", "--no-install-recommends", "-o", keep, "postgresql"]);
 }
 
-fn start(bin: &Path) -> Option<Cluster> {
+fn start(bin: &Path, settings: &[&str]) -> Option<Cluster> {
     let home = tempfile::Builder::new().prefix("lumenfall-pg-").tempdir().unwrap().keep();
     if is_root() {
         run(Command::new("chown").arg("postgres").arg(&home));
@@ -143,8 +153,7 @@ fn start(bin: &Path) -> Option<Cluster> {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut server = as_server(&bin.join("postgres"));
     server.arg("-D").arg(&data).arg("-k").arg(&home).args(["-h", "127.0.0.1", "-p", &port.to_string()]);
-    // Nothing here has to survive a crash of the machine.
-    for setting in ["fsync=off", "full_page_writes=off", "max_connections=100"] {
+    for setting in settings {
         server.args(["-c", setting]);
     }
     let mut guard = Command::new("sh")

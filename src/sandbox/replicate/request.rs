@@ -19,6 +19,8 @@ pub(super) struct Order {
     pub(super) format: Format,
     /// The length of the video; none for pictures.
     pub(super) seconds: Option<u32>,
+    /// The sizes of the pictures to work from.
+    pub(super) given: Vec<Size>,
 }
 
 impl Order {
@@ -26,8 +28,8 @@ impl Order {
     pub(super) fn read(input: &Map<String, Value>, route: &Route) -> Result<Self, Refusal> {
         let mut reader = Reader { input, complaints: Vec::new() };
         let prompt = reader.prompt();
-        let picture = reader.pictures(route);
-        let size = reader.size(route, picture);
+        let given = reader.pictures(route);
+        let size = reader.size(route, given.first().copied());
         let field = route.fields.get("n").map_or("num_outputs", String::as_str);
         let count = if route.max_n > 1 { reader.whole(field, 1, i64::from(route.max_n)) } else { None };
         let names: Vec<String> = route.formats.iter().map(|format| spelled(route, *format)).collect();
@@ -44,6 +46,7 @@ impl Order {
             size,
             format: format.and_then(Format::parse).or(route.default_format).unwrap_or(Format::Png),
             seconds: route.video.as_ref().map(|_| bill::length(route, input)),
+            given,
         })
     }
 }
@@ -103,9 +106,9 @@ impl<'a> Reader<'a> {
         chosen
     }
 
-    /// Looks at the pictures given; the first one's size.
-    fn pictures(&mut self, route: &Route) -> Option<Size> {
-        let inputs = route.inputs.as_ref()?;
+    /// Looks at the pictures given: their sizes.
+    fn pictures(&mut self, route: &Route) -> Vec<Size> {
+        let Some(inputs) = route.inputs.as_ref() else { return Vec::new() };
         let field = inputs.field.as_str();
         let given: Vec<&Value> = match self.get(field) {
             Some(Value::Array(items)) => items.iter().collect(),
@@ -123,7 +126,7 @@ impl<'a> Reader<'a> {
         if sizes.iter().any(Option::is_none) {
             self.complain(field, "invalid_uri", "must be a valid URI");
         }
-        sizes.into_iter().flatten().next()
+        sizes.into_iter().flatten().collect()
     }
 
     /// The pixels that will be made.

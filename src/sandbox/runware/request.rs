@@ -4,7 +4,7 @@ use super::error::Complaint;
 use crate::base::Usd;
 use crate::catalog::size_rule::Window;
 use crate::catalog::{Inputs, Route, SizeRule};
-use crate::media::{Format, Size};
+use crate::media::{Format, Limits, Size, inspect_base64};
 use crate::sandbox::bill;
 use crate::sandbox::steering::Fault;
 use rand::RngExt;
@@ -76,9 +76,10 @@ impl Order {
         if video && !later {
             return Err(Complaint::invalid("deliveryMethod", "Supported values are: 'async'."));
         }
-        check_inputs(task, route)?;
+        let given = check_inputs(task, route)?;
         let size = size(task, route)?;
-        let price = (!route.price.lines.is_empty()).then(|| bill::result(route, &flat(task), size));
+        let bill = || bill::result(route, &flat(task), size) + bill::given(&route.price, task, &given);
+        let price = (!route.price.lines.is_empty()).then(bill);
         Ok(Self {
             prompt: prompt.into(),
             count: u32::try_from(count).unwrap_or(1),
@@ -151,8 +152,9 @@ const MEDIA: [&str; 9] = [
     "referenceImages",
 ];
 
-/// A model takes pictures in its own field only, and an editor wants one.
-fn check_inputs(task: &Map<String, Value>, route: &Route) -> Result<(), Complaint> {
+/// A model takes pictures in its own field only, and an editor wants one. The sizes of those given; a mask is none.
+fn check_inputs(task: &Map<String, Value>, route: &Route) -> Result<Vec<Size>, Complaint> {
+    let mut sizes = Vec::new();
     for name in MEDIA {
         let given = match name.split_once('.') {
             Some((outer, inner)) => task.get(outer).and_then(|held| held.get(inner)),
@@ -160,13 +162,27 @@ fn check_inputs(task: &Map<String, Value>, route: &Route) -> Result<(), Complain
         };
         let mine = route.inputs.as_ref().filter(|inputs| takes(inputs, name));
         match (given, mine) {
-            (Some(given), Some(inputs)) => check_media(name, given, inputs)?,
+            (Some(given), Some(inputs)) => {
+                check_media(name, given, inputs)?;
+                if is_main(inputs, name) {
+                    let items = given.as_array().map_or(std::slice::from_ref(given), Vec::as_slice);
+                    sizes.extend(items.iter().map(measure));
+                }
+            }
             (Some(_), None) => return Err(Complaint::unknown_parameter(name)),
             (None, Some(inputs)) if wants(route) && is_main(inputs, name) => return Err(Complaint::missing(name)),
             (None, _) => {}
         }
     }
-    Ok(())
+    Ok(sizes)
+}
+
+/// A picture's size: of a data address as it is, of any other a guess.
+fn measure(picture: &Value) -> Size {
+    let text = picture.get("image").unwrap_or(picture).as_str().unwrap_or_default();
+    let data = text.split_once(";base64,").map_or("", |(_, data)| data);
+    let facts = inspect_base64(data.as_bytes(), &Limits::default());
+    facts.map_or(Size::new(1024, 1024), |facts| facts.size)
 }
 
 fn takes(inputs: &Inputs, name: &str) -> bool {

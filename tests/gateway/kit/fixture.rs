@@ -59,7 +59,7 @@ pub(crate) struct Said {
     pub(crate) headers: Map<String, Value>,
     pub(crate) json: Option<Value>,
     pub(crate) text: Option<String>,
-    /// A picture file: `png:64x64`. Such a turn is a download, which no adapter sees.
+    /// A picture file: `png:64x64`. Such a turn is a download, which few adapters see.
     pub(crate) picture: Option<String>,
     /// A video file: `mp4:5`. Likewise.
     pub(crate) clip: Option<String>,
@@ -132,7 +132,7 @@ pub(crate) const DEPLOYED: &str = "openai-compatible";
 pub(crate) const DEPLOYED_MODEL: &str = "local-image";
 
 impl Said {
-    /// Whether this is a file, which no adapter sees.
+    /// Whether this is a file.
     pub(crate) fn is_file(&self) -> bool {
         self.picture.is_some() || self.clip.is_some()
     }

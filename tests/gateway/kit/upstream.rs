@@ -42,6 +42,16 @@ impl Scripted {
     }
 }
 
+impl Script {
+    /// The next turn. Files are fetched side by side, so that any of those that come next may be asked for.
+    fn next(&self, asked: &str) -> Option<TurnOf> {
+        let mut turns = self.turns.lock().unwrap();
+        let meant = |turn: &TurnOf| asked.ends_with(turn.expect.url.trim_start_matches("{base}"));
+        let at = turns.iter().take_while(|turn| turn.reply.is_file()).position(meant).unwrap_or(0);
+        turns.remove(at)
+    }
+}
+
 async fn answer(
     State(script): State<Arc<Script>>,
     method: Method,
@@ -49,8 +59,8 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
-    let turn = script.turns.lock().unwrap().pop_front();
     let asked = format!("{method} {}{uri}", script.base);
+    let turn = script.next(&asked);
     let Some(turn) = turn else {
         script.wrong.lock().unwrap().push(format!("one call too many: {asked}"));
         return Response::builder().status(StatusCode::GONE).body(Body::empty()).unwrap();
