@@ -29,6 +29,8 @@ pub(super) struct Held {
     pub(super) created_at: Timestamp,
     pub(super) deadline_at: Timestamp,
     pub(super) state: State,
+    /// Whether it is a video.
+    pub(super) video: bool,
     /// Whether its owner asked to stop it.
     pub(super) cancel: bool,
     /// What was being done when it was left (by another process, or by this one in trouble) is not known.
@@ -58,8 +60,9 @@ impl Held {
         let state = serde_json::from_str(&leased.state)
             .inspect_err(|error| tracing::error!(%error, job.id = %leased.id, "the state of a job cannot be read"))
             .ok()?;
+        let video = leased.kind == "video";
         let LeasedJob { id, created_at, deadline_at, cancel, .. } = leased;
-        Some(Self { id, created_at, deadline_at, state, cancel, inherited })
+        Some(Self { id, created_at, deadline_at, state, video, cancel, inherited })
     }
 }
 
@@ -112,9 +115,7 @@ impl Desk {
     /// Turns to the next route of the plan that can be used. Whether the job is over, because there is none.
     async fn begin_round(&self, held: &mut Held) -> Result<bool, Halt> {
         let papers = self.papers(&held.id).await?;
-        let usable = |one: &&(usize, Candidate)| {
-            one.0 >= held.state.position && self.gateway.runner.upstreams.has(&one.1.route.provider)
-        };
+        let usable = |one: &&(usize, Candidate)| one.0 >= held.state.position && self.gateway.runner.open(&one.1);
         let Some((position, candidate)) = papers.candidates.iter().find(usable) else {
             let gone = || Fault::new(FaultKind::Gone, "no route of the plan is available any more");
             let fault = held.state.last.clone().unwrap_or_else(gone);
@@ -123,11 +124,12 @@ impl Desk {
         };
         let more = papers.candidates.iter().any(|one| one.0 > *position);
         let now = Timestamp::now();
-        let until = if more { now.plus(self.gateway.runner.patience(candidate)) } else { held.deadline_at };
+        let until = if more { now.plus(self.gateway.runner.patience(candidate).whole) } else { held.deadline_at };
         let made = u32::try_from(held.state.made.len()).unwrap_or(u32::MAX);
         let missing = papers.request.job.n.saturating_sub(made);
         let track = |n| Track {
             provider: candidate.route.provider.clone(),
+            credential: String::new(),
             n,
             tries: 0,
             stage: Stage::Ready,
@@ -177,7 +179,8 @@ impl Desk {
         let inputs = if fresh.is_empty() { Vec::new() } else { self.intend(held, &papers, &fresh).await? };
         let tracks: Vec<(usize, Track)> =
             due.into_iter().map(|index| (index, held.state.tracks[index].clone())).collect();
-        let frame = Frame { id: held.id.clone(), created_at: held.created_at, position: held.state.position };
+        let video = held.video;
+        let frame = Frame { id: held.id.clone(), created_at: held.created_at, position: held.state.position, video };
         let frame = &frame;
         let (papers, inputs) = (&papers, &inputs);
         let mut running: FuturesUnordered<_> = tracks
@@ -219,6 +222,7 @@ impl Desk {
             let track = &mut held.state.tracks[*index];
             track.stage = Stage::Submitting;
             track.tries += 1;
+            track.credential = self.gateway.runner.draw(candidate);
             track.started = now;
             // Simulators do not take as long as what they simulate.
             track.hold = if self.gateway.sandbox { now } else { now.plus((typical / 8).min(HOLD)) };

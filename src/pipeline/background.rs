@@ -95,7 +95,7 @@ impl Gateway {
             Some(url) => self.jobs.check_webhook(url),
             None => Ok(()),
         };
-        let plan = match checked.and_then(|()| self.plan(&job)) {
+        let plan = match checked.and_then(|()| self.plan(&job, &asker.preferences)) {
             Ok(plan) => plan,
             Err(error) => return Err(self.ledger.reject(asker, &job.model, &error).await),
         };
@@ -110,6 +110,7 @@ impl Gateway {
         };
         let leased = LeasedJob {
             id: row.id.clone(),
+            kind: row.kind.clone(),
             created_at: row.created_at,
             deadline_at: row.deadline_at,
             state: row.state.clone(),

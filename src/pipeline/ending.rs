@@ -14,6 +14,7 @@ use crate::base::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::store::{JobStatus, Status};
+use std::time::Duration;
 
 /// How a job ends.
 pub(super) enum End {
@@ -35,10 +36,11 @@ impl Desk {
                     held.state.tracks[index].stage = Stage::Over;
                     continue;
                 }
-                Stage::Running(course) => match runner.upstreams.get(&track.provider) {
-                    Some(upstream) => {
-                        let wire = Wire { client: &runner.finisher.client, to: &upstream.destination };
-                        let driver = Driver { adapter: upstream.adapter, site: &upstream.site, wire: &wire, reads: 1 };
+                Stage::Running(course) => match runner.marked(&track.provider, &track.credential) {
+                    Some((upstream, credential)) => {
+                        let wire = Wire { client: &runner.finisher.client, to: &credential.destination };
+                        let (adapter, site) = (upstream.adapter, &upstream.site);
+                        let driver = Driver { adapter, site, wire: &wire, reads: 1, first_byte: LAST_WORD };
                         driver.give_up(&course.call).await
                     }
                     None => given_up(),
@@ -125,6 +127,9 @@ impl Desk {
         Ok(())
     }
 }
+
+/// How long a provider may take to hear that a job is given up.
+const LAST_WORD: Duration = Duration::from_secs(30);
 
 fn given_up() -> Fault {
     Fault::new(FaultKind::Timeout, "the job was given up").accepted(Accepted::Maybe)

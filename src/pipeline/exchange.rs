@@ -35,6 +35,8 @@ pub(super) struct Frame {
     pub(super) id: String,
     pub(super) created_at: Timestamp,
     pub(super) position: usize,
+    /// Whether it is a video: then a creating call is answered with a ticket.
+    pub(super) video: bool,
 }
 
 /// How long a finished job may still be fetched after its time.
@@ -56,8 +58,15 @@ impl Desk {
             let fault = Fault::new(FaultKind::Gone, text).accepted(Accepted::Maybe);
             return Ok(over(papers().await?, frame, track, fault));
         };
-        let wire = Wire { client: &runner.finisher.client, to: &upstream.destination };
-        let driver = Driver { adapter: upstream.adapter, site: &upstream.site, wire: &wire, reads: PATIENT_READS };
+        let Some((at, credential)) = upstream.marked(&track.credential) else {
+            let fault = Fault::new(FaultKind::Auth, format!("'{}' has no credential any more", track.provider));
+            return Ok(over(papers().await?, frame, track, fault.accepted(Accepted::Maybe)));
+        };
+        let wire = Wire { client: &runner.finisher.client, to: &credential.destination };
+        // A provider that answers at once with what it made takes as long as that takes.
+        let first_byte = if frame.video { runner.ticket_patience() } else { span(track.started, track.until) };
+        let (adapter, site) = (upstream.adapter, &upstream.site);
+        let driver = Driver { adapter, site, wire: &wire, reads: PATIENT_READS, first_byte };
         let now = Timestamp::now();
         let deadline = Instant::now() + span(now, track.until);
         let (mut step, course) = match &track.stage {
@@ -84,6 +93,9 @@ impl Desk {
                 let waits = fault.kind.verdict(runner.policy()) == Verdict::WaitThenRetry;
                 let wait = if waits { runner.rate_limit_wait(&fault, tries) } else { None };
                 let papers = papers().await?;
+                if let Some(candidate) = papers.candidate(frame.position) {
+                    runner.heard(&candidate.route, at, Some(&fault), span(track.started, Timestamp::now()), true);
+                }
                 match wait.filter(|_| course.is_none()) {
                     Some(wait) => Ok(Came::Again(wait, failed_in(papers, frame, track, &fault))),
                     None => Ok(over(papers, frame, track, fault)),
@@ -92,12 +104,12 @@ impl Desk {
             Step::Done(driven) => {
                 let papers = papers().await?;
                 let candidate = papers.candidate(frame.position).ok_or(Halt::Trouble)?;
-                let video = papers.request.job.mode.is_video();
+                runner.heard(&candidate.route, at, None, span(track.started, Timestamp::now()), true);
                 let storage = &self.gateway.storage;
                 let ends = Instant::now() + span(now, track.until.max(now.plus(LAST_FETCH)));
                 let debts = &candidate.fit.debts;
                 let keeping =
-                    driven.outputs.into_iter().map(|output| keep(runner, storage, output, debts, video, ends));
+                    driven.outputs.into_iter().map(|output| keep(runner, storage, output, debts, frame.video, ends));
                 let kept = futures::future::join_all(keeping).await;
                 let later = kept.iter().any(|one| matches!(one, Err(Unkept::Later(_))));
                 if let Some(course) = course.filter(|course| later && course.failures + 1 < PATIENT_READS) {
@@ -125,7 +137,8 @@ fn over(papers: &Papers, frame: &Frame, track: &Track, fault: Fault) -> Came {
 }
 
 pub(super) fn failed(papers: &Papers, held: &Held, track: &Track, fault: &Fault) -> Attempt {
-    let frame = Frame { id: held.id.clone(), created_at: held.created_at, position: held.state.position };
+    let video = papers.request.job.mode.is_video();
+    let frame = Frame { id: held.id.clone(), created_at: held.created_at, position: held.state.position, video };
     failed_in(papers, &frame, track, fault)
 }
 
