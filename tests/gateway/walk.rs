@@ -56,6 +56,11 @@ fn required(upstream: &str) -> serde_json::Map<String, Value> {
         "edit/search-and-replace" => json!({"search_prompt": "the fox"}),
         "edit/search-and-recolor" => json!({"select_prompt": "the fox"}),
         "edit/outpaint" => json!({"left": 64}),
+        "fal-ai/ideogram/v3/edit" => json!({"mask_url": uri("png:1024x1024")}),
+        "fal-ai/ideogram/character/edit" => {
+            json!({"mask_url": uri("png:1024x1024"), "reference_image_urls": [uri("png:512x512")]})
+        }
+        "fal-ai/veo3.1/first-last-frame-to-video" => json!({"last_frame_url": uri("png:512x512")}),
         _ => json!({}),
     };
     fields.as_object().unwrap().clone()
@@ -69,6 +74,7 @@ fn shorten(value: &Value) -> String {
 async fn make_video(kit: &Kit, route: &Route, mode: Mode) -> Result<(), String> {
     let model = route.executed_model();
     let mut body = json!({"model": model, "prompt": "a fox in the snow"});
+    body.as_object_mut().unwrap().extend(required(&route.upstream));
     match mode {
         Mode::ImageToVideo => body["input_reference"] = json!({"image_url": uri("png:512x512")}),
         Mode::VideoToVideo => {
