@@ -5,14 +5,19 @@ mod reload;
 use crate::api::Api;
 use crate::base::{Live, Secret, Timestamp};
 use crate::catalog::{self, Catalog, Overlay};
-use crate::config::{Config, Problems, Provider};
+use crate::config::{Config, Problems, Provider, WeightedKey};
 use crate::media::storage::{Storage, StorageError};
 use crate::media::{Limits, Workers};
 use crate::outbound::{AuthScheme, Client, Destination, Guard};
-use crate::pipeline::{Courier, Finisher, Gateway, Jobs, Ledger, Runner, Upstream, Upstreams, Worker};
+use crate::pipeline::{
+    Courier, Credential, Finisher, Gateway, Jobs, Ledger, Operator, Rules, Runner, Switchboard, Upstream, Upstreams,
+    Worker,
+};
 use crate::providers::{ADAPTERS, Adapter, Reach, Site};
 use crate::sandbox::Sandbox;
 use crate::store::{NewKey, Store, StoreError};
+use crate::telemetry;
+use metrics_exporter_prometheus::PrometheusHandle;
 use reload::Reloadable;
 use std::io;
 use std::net::SocketAddr;
@@ -30,6 +35,8 @@ const MODELS: &str = include_str!("../config/catalog/models.toml");
 const TEND: Duration = Duration::from_mins(1);
 /// How often expired media are deleted.
 const SWEEP: Duration = Duration::from_mins(5);
+/// How often the states of routes are read.
+const WATCH: Duration = Duration::from_secs(5);
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +44,9 @@ pub enum StartError {
     /// The catalog has mistakes.
     #[error(transparent)]
     Catalog(Problems),
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(Problems),
     /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -108,6 +118,18 @@ fn reloadable_catalog(config: &Config, catalog: &Live<Catalog>) -> Reloadable {
     Reloadable { what: "the catalog", places, reload }
 }
 
+/// The routing rules, when the configuration's file changes and on SIGHUP.
+fn reloadable_rules(config: &Config, board: &Switchboard) -> Reloadable {
+    let (origin, board) = (config.origin.clone(), board.clone());
+    let places = origin.file.iter().cloned().collect();
+    let reload = Box::new(move || {
+        let rules = Rules::new(&origin.reread()?.routing.rules).map_err(Problems)?;
+        board.reload(rules);
+        Ok(())
+    });
+    Reloadable { what: "the routing rules", places, reload }
+}
+
 /// Starts everything and returns once it serves.
 pub async fn start(config: &Config) -> Result<Running, StartError> {
     let catalog = Live::new(catalog_for(config).map_err(StartError::Catalog)?);
@@ -127,6 +149,9 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     } else {
         None
     };
+    let rules = Rules::new(&config.routing.rules).map_err(|wrong| StartError::Config(Problems(wrong)))?;
+    let board = Switchboard::new(&config.routing, rules);
+    board.obey(store.route_states().await?.iter().filter_map(Operator::read));
     let guard = Guard::new(config.outbound.allow_private, sandbox);
     let client = Client::new(config.outbound.clone(), guard).map_err(|error| StartError::Client(error.to_string()))?;
     let callers = Client::new(config.outbound.clone(), Guard::default())
@@ -138,13 +163,14 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
             .map_err(|error| StartError::Client(error.to_string()))?,
         settings: config.webhooks.clone(),
     };
-    let reloadables = vec![reloadable_catalog(config, &catalog)];
+    let reloadables = vec![reloadable_catalog(config, &catalog), reloadable_rules(config, &board)];
     let gateway = Arc::new(Gateway {
         catalog,
         runner: Runner {
             upstreams: Upstreams::new(upstreams(config, sandbox)),
             finisher: finisher(config, client),
             settings: config.routing.clone(),
+            board: board.clone(),
         },
         ledger: Ledger::new(store.clone(), sandbox.is_some()),
         storage: storage.clone(),
@@ -157,11 +183,13 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     aside.push(tokio::spawn(reload::watch(reloadables, stopped.clone())));
     // Last of what can fail: a first key is shown once, so it is made only by a start that succeeds.
     let first_key = prepare_keys(&store, &config.auth.bootstrap_key).await?;
+    let metrics = telemetry::metrics();
+    aside.push(tokio::spawn(watch_routes(board, store.clone(), metrics.clone(), stopped.clone())));
     let working = vec![
         tokio::spawn(Worker::run(Arc::clone(&gateway), arrivals, stopped.clone())),
         tokio::spawn(courier.run(stopped.clone())),
     ];
-    let api = Api::new(gateway, store.clone(), &config.server);
+    let api = Api::new(gateway, store.clone(), metrics, &config.server);
     let server = axum::serve(listener, api.router()).with_graceful_shutdown(until(stopped));
     let server = tokio::spawn(server.into_future());
     let drain = Duration::from_secs(config.server.drain_seconds);
@@ -205,16 +233,27 @@ pub fn upstreams(config: &Config, sandbox: Option<SocketAddr>) -> Vec<Upstream> 
     }
     let deployments = config.deployments().into_iter().map(|(name, adapter, own)| {
         let (base_url, card) = (own.base_url.trim_end_matches('/').to_owned(), adapter.card());
-        reach(name, adapter, base_url, card.auth, own.api_key.clone())
+        reach(name, adapter, &base_url, card.auth, own.credentials())
     });
     known.chain(deployments).collect()
 }
 
-fn reach(name: &str, adapter: &'static dyn Adapter, base_url: String, auth: AuthScheme, key: Secret) -> Upstream {
-    // A deployment without a key is asked without one.
-    let auth = if key.is_empty() { AuthScheme::None } else { auth };
-    let destination = Destination { base_url: base_url.clone(), hosts: adapter.card().hosts, auth, key };
-    Upstream { name: name.to_owned(), adapter, site: Site { base_url }, destination }
+fn reach(
+    name: &str,
+    adapter: &'static dyn Adapter,
+    base_url: &str,
+    auth: AuthScheme,
+    keys: Vec<WeightedKey>,
+) -> Upstream {
+    let credential = |WeightedKey { key, weight }: WeightedKey| {
+        let mark = key.mark();
+        // A deployment without a key is asked without one.
+        let auth = if key.is_empty() { AuthScheme::None } else { auth };
+        let destination = Destination { base_url: base_url.to_owned(), hosts: adapter.card().hosts, auth, key };
+        Credential { destination, weight, mark }
+    };
+    let credentials = keys.into_iter().map(credential).collect();
+    Upstream { name: name.to_owned(), adapter, site: Site { base_url: base_url.to_owned() }, credentials }
 }
 
 fn upstream(adapter: &'static dyn Adapter, config: &Config, sandbox: Option<SocketAddr>) -> Option<Upstream> {
@@ -224,17 +263,19 @@ fn upstream(adapter: &'static dyn Adapter, config: &Config, sandbox: Option<Sock
         return None;
     }
     let inside = card.reach == Reach::Inside;
-    let (base_url, key) = match sandbox {
+    let (base_url, keys) = match sandbox {
         Some(address) if !inside => {
-            (format!("http://{address}/{}", card.id), Secret::new(format!("sandbox-{}", card.id)))
+            let key = Secret::new(format!("sandbox-{}", card.id));
+            (format!("http://{address}/{}", card.id), vec![WeightedKey { key, weight: 1 }])
         }
         _ => {
-            let usable = inside || !own.api_key.is_empty() || !own.base_url.is_empty();
+            let usable = inside || own.has_key() || !own.base_url.is_empty();
+            let keys = own.credentials();
             let base_url = if own.base_url.is_empty() { located(card.base_url, &own) } else { own.base_url };
-            usable.then_some((base_url, own.api_key))?
+            usable.then_some((base_url, keys))?
         }
     };
-    Some(reach(card.id, adapter, base_url.trim_end_matches('/').to_owned(), card.auth, key))
+    Some(reach(card.id, adapter, base_url.trim_end_matches('/'), card.auth, keys))
 }
 
 /// An address with its project and region filled in. Google's regions have hosts of their own, `global` has none.
@@ -317,6 +358,17 @@ async fn sweep(storage: Storage, store: Store, mut stopped: watch::Receiver<bool
         }
         if let Err(error) = store.sweep_idempotency(Timestamp::now()).await {
             tracing::warn!(%error, "expired idempotency keys could not be deleted");
+        }
+    }
+}
+
+/// Takes over what operators said on other replicas, and keeps the metrics small.
+async fn watch_routes(board: Switchboard, store: Store, metrics: PrometheusHandle, mut stopped: watch::Receiver<bool>) {
+    while timeout(WATCH, stopped.changed()).await.is_err() {
+        metrics.run_upkeep();
+        match store.route_states().await {
+            Ok(states) => board.obey(states.iter().filter_map(Operator::read)),
+            Err(error) => tracing::debug!(%error, "the states of routes could not be read"),
         }
     }
 }

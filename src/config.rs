@@ -11,8 +11,12 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+mod credentials;
+
+pub use credentials::{Keys, WeightedKey};
 
 /// The defaults, as documented.
 pub const DEFAULTS: &str = include_str!("../config/default.toml");
@@ -55,6 +59,31 @@ pub struct Config {
     pub log: telemetry::Settings,
     /// Credentials and addresses, by provider.
     pub providers: BTreeMap<String, Provider>,
+    /// Where all this was read.
+    #[serde(skip)]
+    pub origin: Origin,
+}
+
+/// Where a configuration was read, so that parts of it can be read again.
+#[derive(Clone, Default)]
+pub struct Origin {
+    /// The file, if there is one.
+    pub file: Option<PathBuf>,
+    environment: BTreeMap<String, String>,
+}
+
+/// The environment holds keys, so it is not shown.
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origin").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+impl Origin {
+    /// Reads everything again, the environment as it was.
+    pub fn reread(&self) -> Result<Config, Problems> {
+        Config::load(self.file.as_deref(), &self.environment)
+    }
 }
 
 /// `[media]`
@@ -124,6 +153,8 @@ pub struct Provider {
     pub base_url: String,
     /// The credential; for Google a service account's JSON, or the path of its file.
     pub api_key: Secret,
+    /// Further credentials, with weights.
+    pub api_keys: Keys,
     /// For a deployment under a name of its own: the adapter that speaks to it.
     pub adapter: String,
     /// The models that such a deployment serves, separated by commas.
@@ -135,6 +166,18 @@ pub struct Provider {
 }
 
 impl Provider {
+    /// Whether there is a credential.
+    pub fn has_key(&self) -> bool {
+        !self.api_key.is_empty() || !self.api_keys.0.is_empty()
+    }
+
+    /// Every credential; without any, an empty one.
+    pub fn credentials(&self) -> Vec<WeightedKey> {
+        let first = !self.api_key.is_empty() || self.api_keys.0.is_empty();
+        let first = first.then(|| WeightedKey { key: self.api_key.clone(), weight: 1 });
+        first.into_iter().chain(self.api_keys.0.iter().cloned()).collect()
+    }
+
     /// The models of a deployment.
     pub fn models(&self) -> Vec<&str> {
         self.models.split(',').map(str::trim).filter(|model| !model.is_empty()).collect()
@@ -181,6 +224,7 @@ impl Config {
             return Err(Problems(problems));
         }
         let mut config = merge(&file, overrides).map_err(|error| Problems(vec![error.to_string()]))?;
+        config.origin = Origin { file: named, environment: environment.clone() };
         config.read_service_accounts()?;
         let wrong = config.check();
         if wrong.is_empty() { Ok(config) } else { Err(Problems(wrong)) }
@@ -246,6 +290,7 @@ impl Config {
             let taken = providers::find(id).is_some() && *id != provider.adapter;
             require(!taken, &format!("providers.{id}: this name belongs to a provider"));
         }
+        wrong.extend(pipeline::Rules::new(&self.routing.rules).err().unwrap_or_default());
         if let Err(error) = self.log.check() {
             wrong.push(format!("log.level: {error}"));
         }
@@ -273,7 +318,7 @@ impl Config {
         match self.sandbox.enabled {
             Switch::True => true,
             Switch::False => false,
-            Switch::Auto => !self.providers.values().any(|p| !p.api_key.is_empty() || !p.base_url.is_empty()),
+            Switch::Auto => !self.providers.values().any(|p| p.has_key() || !p.base_url.is_empty()),
         }
     }
 }
@@ -338,7 +383,7 @@ fn known_keys(set: impl Iterator<Item = String>) -> BTreeSet<String> {
     let mut keys = Vec::new();
     flatten("", &defaults, &mut keys);
     for card in ADAPTERS.iter().map(|adapter| adapter.card()) {
-        let own = ["api_key", "base_url"].into_iter();
+        let own = ["api_key", "api_keys", "base_url"].into_iter();
         // Only an address that speaks of a project and a region has use for them.
         let cloud = ["project", "region"].into_iter().filter(|_| card.base_url.contains("{project}"));
         let named = ["models"].into_iter().filter(|_| card.reach == Reach::Named);
@@ -347,7 +392,8 @@ fn known_keys(set: impl Iterator<Item = String>) -> BTreeSet<String> {
     for key in set {
         if let Some(name) = key.strip_prefix("providers.").and_then(|rest| rest.strip_suffix(".adapter")) {
             keys.extend(
-                ["adapter", "base_url", "api_key", "models"].map(|setting| format!("providers.{name}.{setting}")),
+                ["adapter", "base_url", "api_key", "api_keys", "models"]
+                    .map(|setting| format!("providers.{name}.{setting}")),
             );
         }
     }

@@ -42,6 +42,8 @@ pub enum ErrorKind {
     Interrupted,
     /// We cannot serve now: the log cannot be written, or we are shutting down. Nothing was bought.
     Unavailable,
+    /// The caller hung up before the end.
+    Cancelled,
     /// A fault of ours.
     Internal,
 }
@@ -68,6 +70,7 @@ impl ErrorKind {
             Self::Timeout => "TIMEOUT",
             Self::Interrupted => "INTERRUPTED",
             Self::Unavailable => "SERVICE_UNAVAILABLE",
+            Self::Cancelled => "CANCELLED",
             Self::Internal => "INTERNAL_ERROR",
         }
     }

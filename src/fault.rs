@@ -27,6 +27,8 @@ pub enum FaultKind {
     Gone,
     /// An answer that does not parse.
     Malformed,
+    /// The caller hung up, and the job was stopped or not begun.
+    Cancelled,
 }
 
 /// Whether the provider may have taken the job, and so may bill it.
@@ -65,7 +67,7 @@ impl FaultKind {
     /// The policy.
     pub const fn verdict(self, policy: Policy) -> Verdict {
         match self {
-            Self::BadRequest => Verdict::Stop,
+            Self::BadRequest | Self::Cancelled => Verdict::Stop,
             Self::Auth if policy.failover_on_auth => Verdict::TryNext,
             Self::Moderated if policy.failover_on_moderation => Verdict::TryNext,
             Self::Auth | Self::Moderated => Verdict::Stop,
@@ -86,6 +88,7 @@ impl FaultKind {
             Self::Timeout => "timeout",
             Self::Gone => "gone",
             Self::Malformed => "malformed",
+            Self::Cancelled => "cancelled",
         }
     }
 }

@@ -1,7 +1,9 @@
-//! The program's own log, on standard error.
+//! The program's own log, on standard error, and its metrics.
 
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::Deserialize;
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
@@ -32,6 +34,20 @@ impl Settings {
     pub fn check(&self) -> Result<(), String> {
         EnvFilter::try_new(&self.level).map(drop).map_err(|error| error.to_string())
     }
+}
+
+/// The registry of this process's metrics, made at the first call.
+pub fn metrics() -> PrometheusHandle {
+    static REGISTRY: OnceLock<PrometheusHandle> = OnceLock::new();
+    let make = || {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        if metrics::set_global_recorder(recorder).is_err() {
+            tracing::warn!("another recorder of metrics is installed; GET /metrics stays empty");
+        }
+        handle
+    };
+    REGISTRY.get_or_init(make).clone()
 }
 
 /// Starts the log. A second start in one process changes nothing.

@@ -26,7 +26,7 @@ fn seconds(after: Duration) -> HeaderValue {
     HeaderValue::from(whole.max(1))
 }
 
-const fn status(error: &Error) -> StatusCode {
+fn status(error: &Error) -> StatusCode {
     match error.kind {
         ErrorKind::Authentication => StatusCode::UNAUTHORIZED,
         ErrorKind::Forbidden => StatusCode::FORBIDDEN,
@@ -46,6 +46,8 @@ const fn status(error: &Error) -> StatusCode {
             Some(408 | 504 | 524) => StatusCode::GATEWAY_TIMEOUT,
             _ => StatusCode::BAD_GATEWAY,
         },
+        // Nobody reads it; logs and metrics know 499 as a caller who left.
+        ErrorKind::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
         ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
         ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::Internal | ErrorKind::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,

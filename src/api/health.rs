@@ -1,15 +1,22 @@
-//! `GET /healthz`: the process lives. `GET /readyz`: it can serve.
+//! `GET /healthz`: the process lives. `GET /readyz`: it can serve. `GET /metrics`: what it counted.
 
 use super::Api;
 use crate::error::{Error, ErrorKind};
 use axum::Json;
 use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 
 /// Always, while the process lives.
 pub(super) async fn alive() -> Json<Value> {
     Json(json!({"status": "ok"}))
+}
+
+/// What Prometheus reads. Labels are routes and kinds: nothing that a caller chose, no secret.
+pub(super) async fn metrics(State(api): State<Api>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], api.0.metrics.render())
 }
 
 /// When the database answers and no stop is under way.

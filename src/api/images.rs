@@ -10,10 +10,11 @@ use super::layers::Arrival;
 use super::payloads::{self, Keeper};
 use super::videos;
 use super::wire::images::{ImagesBody, estimate, read_edit, read_generation};
+use super::wire::routing::{read_preferences, read_timeout};
 use super::wire::videos::take_background;
 use crate::error::Error;
 use crate::job::Job;
-use crate::pipeline::{Answer, Asker, Terms};
+use crate::pipeline::{Answer, Asker, Preferences, Terms};
 use axum::body::Body;
 use axum::extract::{Extension, FromRequest, OriginalUri, Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -23,6 +24,7 @@ use futures::stream;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::convert::Infallible;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument;
 
 /// What the query may say.
@@ -53,7 +55,8 @@ pub(super) async fn generate(
     let key = Once::read(&api, &headers, &caller, &arrival, uri.path(), |print| print.object(&body.fields))?;
     let model = model_said(&body.fields);
     let later = take_background(&mut body.fields, &headers);
-    let read = read_generation(body.fields).and_then(|read| permit(&api, &caller, read));
+    let read = prefer(&api, &caller, &mut asker, &headers, &mut body.fields);
+    let read = read.and_then(|()| read_generation(body.fields)).and_then(|read| permit(&api, &caller, read));
     answer(api, asker, options.dry(), &model, read, later, key).await
 }
 
@@ -88,7 +91,8 @@ pub(super) async fn edit(
     let model = model_said(&fields);
     let later = take_background(&mut fields, &headers);
     // A key that may not use the model makes us fetch nothing.
-    let read = match read_edit(fields).and_then(|read| permit(&api, &caller, read)) {
+    let read = prefer(&api, &caller, &mut asker, &headers, &mut fields);
+    let read = match read.and_then(|()| read_edit(fields)).and_then(|read| permit(&api, &caller, read)) {
         Ok(read) => with_inputs(&api, given, read).await,
         Err(error) => Err(error),
     };
@@ -98,11 +102,33 @@ pub(super) async fn edit(
 /// A job and the grouping id that came with it.
 type Read = (Job, Option<String>);
 
-/// Refuses a job whose model the key may not use.
+/// Reads what is said about routes and time, by the request and by its key.
+pub(super) fn prefer(
+    api: &Api,
+    caller: &Caller,
+    asker: &mut Asker,
+    headers: &HeaderMap,
+    fields: &mut Map<String, Value>,
+) -> Result<(), Error> {
+    let preferences = read_preferences(fields, headers, api.0.gateway.catalog.get().providers())?;
+    asker.preferences = Preferences { allowed: caller.key.allowed_models.clone(), ..preferences };
+    asker.timeout = read_timeout(headers)?;
+    Ok(())
+}
+
+/// Refuses a job whose model the key may not use, through any provider.
 pub(super) fn permit(api: &Api, caller: &Caller, (job, session): Read) -> Result<Read, Error> {
     let catalog = api.0.gateway.catalog.get();
-    let canonical = catalog.find(&job.model).ok().map(|named| named.model.id.clone());
-    caller.require_model(&job.model, canonical.as_deref()).map(|()| (job, session))
+    let model = catalog.find(&job.model).ok().map(|named| named.model);
+    let through = model
+        .into_iter()
+        .flat_map(|model| catalog.routes(model).iter().map(|route| format!("{}/{}", route.provider, model.id)));
+    let mut names = through.collect::<Vec<_>>().into_iter();
+    let refused = caller.require_model(&job.model, model.map(|model| model.id.as_str()));
+    match refused {
+        Err(_) if names.any(|name| caller.require_model(&name, None).is_ok()) => Ok((job, session)),
+        told => told.map(|()| (job, session)),
+    }
 }
 
 async fn with_inputs(api: &Api, given: Given, (job, session): Read) -> Result<Read, Error> {
@@ -129,7 +155,7 @@ async fn answer(
     let gateway = &api.0.gateway;
     if dry {
         let (job, _) = read?;
-        return Ok(axum::Json(estimate(&gateway.estimate(&job)?)).into_response());
+        return Ok(axum::Json(estimate(&gateway.estimate(&job, &asker.preferences)?)).into_response());
     }
     let read = later.and_then(|later| read.map(|read| (read, later)));
     let (job, later) = match read {
@@ -141,6 +167,8 @@ async fn answer(
         Err(error) => return Err(gateway.ledger.reject(asker, model, &error).await),
     };
     // A task of its own: when the caller hangs up, what was bought is still written down.
+    // Whoever has a key may come back for the answer; anybody else who hangs up wants it no longer.
+    let guard = key.is_none().then(|| asker.hung_up.clone().drop_guard());
     let task = api.clone();
     let task = async move {
         match later {
@@ -149,7 +177,9 @@ async fn answer(
         }
     };
     let task = api.0.tasks.spawn(task.in_current_span());
-    task.await.map_err(Error::internal)?
+    let answered = task.await;
+    guard.map(DropGuard::disarm);
+    answered.map_err(Error::internal)?
 }
 
 async fn serve(api: Api, job: Job, asker: Asker) -> Result<Response, Error> {
@@ -207,6 +237,9 @@ pub(super) fn asker(caller: &Caller, arrival: &Arrival, path: &str, headers: &He
         trace_id: header("traceparent").and_then(trace_id),
         user: None,
         request_bytes: 0,
+        preferences: Preferences::default(),
+        timeout: None,
+        hung_up: CancellationToken::new(),
     }
 }
 

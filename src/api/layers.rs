@@ -53,7 +53,7 @@ pub(super) async fn identify(mut request: Request, next: Next) -> Response {
     let duration_ms = u64::try_from(arrival.instant.elapsed().as_millis()).unwrap_or(u64::MAX);
     let _entered = span.enter();
     // Probes would drown everything else.
-    if path == "/healthz" || path == "/readyz" {
+    if is_probe(&path) {
         tracing::debug!(%method, path, status, duration_ms, "answered");
     } else {
         tracing::info!(%method, path, status, duration_ms, "answered");
@@ -61,10 +61,15 @@ pub(super) async fn identify(mut request: Request, next: Next) -> Response {
     response
 }
 
+/// Machines that look after us: answered however busy we are.
+fn is_probe(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz" | "/metrics")
+}
+
 /// Lets so many requests in at once; more are told to come back, at once.
 pub(super) async fn admit(State(api): State<Api>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    if path == "/healthz" || path == "/readyz" {
+    if is_probe(path) {
         return next.run(request).await;
     }
     match api.0.running.try_acquire() {

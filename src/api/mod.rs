@@ -15,6 +15,7 @@ mod media;
 mod models;
 mod payloads;
 mod requests;
+mod routing;
 mod videos;
 mod webhooks;
 mod wire;
@@ -26,6 +27,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::HeaderMap;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
+use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -67,11 +69,12 @@ struct Inner {
     tasks: TaskTracker,
     running: tokio::sync::Semaphore,
     stopping: AtomicBool,
+    metrics: PrometheusHandle,
 }
 
 impl Api {
     /// Over that gateway and store.
-    pub fn new(gateway: Arc<Gateway>, store: Store, settings: &Settings) -> Self {
+    pub fn new(gateway: Arc<Gateway>, store: Store, metrics: PrometheusHandle, settings: &Settings) -> Self {
         Self(Arc::new(Inner {
             gateway,
             store,
@@ -82,6 +85,7 @@ impl Api {
             max_concurrent: settings.max_concurrent,
             running: tokio::sync::Semaphore::new(settings.max_concurrent),
             stopping: AtomicBool::new(false),
+            metrics,
         }))
     }
 
@@ -127,6 +131,7 @@ impl Api {
             .route("/models", get(models::list))
             .route("/models/{*id}", get(models::one));
         let native = Router::new()
+            .route("/routing", get(routing::show).put(routing::change))
             .route("/requests", get(requests::list))
             .route("/requests/{id}", get(requests::one))
             .route("/requests/{id}/payloads", get(payloads::show).delete(payloads::purge))
@@ -145,6 +150,7 @@ impl Api {
             .route("/media/{name}", get(media::serve))
             .route("/healthz", get(health::alive))
             .route("/readyz", get(health::ready))
+            .route("/metrics", get(health::metrics))
             .fallback(error::no_such_path)
             .method_not_allowed_fallback(error::no_such_method)
             // Our own reader bounds bodies and speaks our envelope.

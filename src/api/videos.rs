@@ -6,7 +6,7 @@ use super::body::JsonObject;
 use super::caller::Caller;
 use super::form;
 use super::idempotency::{Fingerprint, Once, once};
-use super::images::{Options, asker, model_said, permit};
+use super::images::{Options, asker, model_said, permit, prefer};
 use super::inputs::Given;
 use super::layers::Arrival;
 use super::media;
@@ -40,7 +40,7 @@ pub(super) async fn create(
     let mut asker = asker(&caller, &arrival, uri.path(), &headers, api.origin(&headers));
     let asked = Asked { caller: &caller, arrival: &arrival, path: uri.path(), headers: &headers };
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let (fields, given, key) = if kind.trim_start().starts_with("multipart/form-data") {
+    let (mut fields, given, key) = if kind.trim_start().starts_with("multipart/form-data") {
         let form = form::read(request.into_body(), kind, api.0.max_body_bytes).await?;
         asker.request_bytes = form.bytes;
         let key = asked.key(&api, &form.fields, |print| {
@@ -56,13 +56,14 @@ pub(super) async fn create(
         (body.fields, given, key)
     };
     let model = model_said(&fields);
-    let read = read_video(fields, !given.is_empty());
+    let preferred = prefer(&api, &caller, &mut asker, &headers, &mut fields);
+    let read = preferred.and_then(|()| read_video(fields, !given.is_empty()));
     let read = match read.and_then(|call| allow(&api, &caller, call)) {
         Ok(call) => with_inputs(&api, given, call).await,
         Err(error) => Err(error),
     };
     if options.dry() {
-        return Ok(Json(estimate(&api.0.gateway.estimate(&read?.job)?)).into_response());
+        return Ok(Json(estimate(&api.0.gateway.estimate(&read?.job, &asker.preferences)?)).into_response());
     }
     begin(api, asker, &model, read, key).await
 }
@@ -85,7 +86,9 @@ pub(super) async fn remix(
     let view = read_view(&row)?;
     body.fields.entry("model").or_insert_with(|| json!(view.model));
     let model = model_said(&body.fields);
-    let read = match read_video(body.fields, false).and_then(|call| allow(&api, &caller, call)) {
+    let preferred = prefer(&api, &caller, &mut asker, &headers, &mut body.fields);
+    let read = preferred.and_then(|()| read_video(body.fields, false));
+    let read = match read.and_then(|call| allow(&api, &caller, call)) {
         Ok(mut call) => {
             call.terms.remixed_from = Some(row.id.clone());
             stored_video(&api, &row).await.map(|input| {

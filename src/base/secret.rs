@@ -1,6 +1,7 @@
 //! Text that must not be seen: no `Display`, no `Serialize`, a `Debug` that says nothing.
 
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use std::fmt;
 
 /// A key or password. Call [`Secret::expose`] only where it goes on the wire.
@@ -17,6 +18,12 @@ impl Secret {
     /// The secret itself.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// Eight characters that tell it from others and say nothing about it: the beginning of its SHA-256.
+    pub fn mark(&self) -> String {
+        let digest = Sha256::digest(self.0.as_bytes());
+        digest.iter().take(4).fold(String::new(), |mark, byte| format!("{mark}{byte:02x}"))
     }
 
     /// Whether it is the empty text, which configuration uses for "not set".

@@ -39,6 +39,21 @@ impl Destination {
     }
 }
 
+/// How long an exchange may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Until {
+    /// When the first byte of the answer should be there.
+    pub first_byte: Instant,
+    /// When all of it should be.
+    pub whole: Instant,
+}
+
+impl From<Instant> for Until {
+    fn from(whole: Instant) -> Self {
+        Self { first_byte: whole, whole }
+    }
+}
+
 /// The client. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -64,7 +79,8 @@ impl Client {
     }
 
     /// Sends one call. The key goes along only to the provider's own hosts.
-    pub async fn send(&self, call: &Call, to: &Destination, deadline: Instant) -> Result<Reply, Fault> {
+    pub async fn send(&self, call: &Call, to: &Destination, until: impl Into<Until>) -> Result<Reply, Fault> {
+        let Until { first_byte, whole: deadline } = until.into();
         let url = self.address(&call.url)?;
         if !to.covers(&url) {
             let host = url.host_str().unwrap_or_default();
@@ -90,8 +106,9 @@ impl Client {
         };
         let exchange = async {
             #[expect(clippy::disallowed_methods, reason = "this is the place that sends")]
-            let response = request.send().await?;
-            receive(response, self.settings.max_reply_bytes).await
+            let response = timeout_at(first_byte, request.send()).await;
+            let Ok(response) = response else { return Ok(Received::Nothing) };
+            receive(response?, self.settings.max_reply_bytes).await
         };
         match timeout_at(deadline, exchange).await {
             Ok(Ok(Received::Whole(status, headers, body))) => Ok(Reply::new(status, headers, body, Timestamp::now())),
@@ -100,7 +117,7 @@ impl Client {
                 Err(Fault::new(FaultKind::Malformed, text).accepted(maybe(call.leg)))
             }
             Ok(Err(error)) => Err(broken(&error, call.leg)),
-            Err(_) => {
+            Ok(Ok(Received::Nothing)) | Err(_) => {
                 Err(Fault::new(FaultKind::Timeout, "the provider did not answer in time").accepted(maybe(call.leg)))
             }
         }
@@ -186,9 +203,11 @@ impl Client {
                     Err(Fault::new(FaultKind::Auth, text).status(status))
                 }
                 Ok(Ok(Received::TooLarge(_))) => Err(Fault::new(FaultKind::Auth, "Google's token answer is too large")),
+                Ok(Ok(Received::Nothing)) | Err(_) => {
+                    Err(Fault::new(FaultKind::Timeout, "Google did not give a token in time"))
+                }
                 // No token, no call: nothing was bought.
                 Ok(Err(error)) => Err(broken(&error, Leg::Poll)),
-                Err(_) => Err(Fault::new(FaultKind::Timeout, "Google did not give a token in time")),
             }
         };
         self.tokens.token(key, exchange).await
@@ -205,6 +224,8 @@ impl Client {
 enum Received {
     Whole(u16, Vec<(String, String)>, Bytes),
     TooLarge(usize),
+    /// Not even the beginning, in the time that it had.
+    Nothing,
 }
 
 /// A file that is being downloaded.

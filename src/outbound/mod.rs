@@ -9,7 +9,7 @@ mod jwt;
 
 pub use auth::AuthScheme;
 pub use call::{Call, Content, Leg, Part, Payload, Reply, Verb};
-pub use client::{Client, Destination, Download};
+pub use client::{Client, Destination, Download, Until};
 pub use guard::{Guard, check_webhook};
 
 use serde::Deserialize;

@@ -137,9 +137,7 @@ impl Desk {
     /// Turns to the next route of the plan that can be used. Whether the job is over, because there is none.
     async fn begin_round(&self, held: &mut Held) -> Result<bool, Halt> {
         let papers = self.papers(&held.id).await?;
-        let usable = |one: &&(usize, Candidate)| {
-            one.0 >= held.state.position && self.gateway.runner.upstreams.has(&one.1.route.provider)
-        };
+        let usable = |one: &&(usize, Candidate)| one.0 >= held.state.position && self.gateway.runner.open(&one.1);
         let Some((position, candidate)) = papers.candidates.iter().find(usable) else {
             let gone = || Fault::new(FaultKind::Gone, "no route of the plan is available any more");
             let fault = held.state.last.clone().unwrap_or_else(gone);
@@ -148,11 +146,12 @@ impl Desk {
         };
         let more = papers.candidates.iter().any(|one| one.0 > *position);
         let now = Timestamp::now();
-        let until = if more { now.plus(self.gateway.runner.patience(candidate)) } else { held.deadline_at };
+        let until = if more { now.plus(self.gateway.runner.patience(candidate).whole) } else { held.deadline_at };
         let made = u32::try_from(held.state.made.len()).unwrap_or(u32::MAX);
         let missing = papers.request.job.n.saturating_sub(made);
         let track = |n| Track {
             provider: candidate.route.provider.clone(),
+            credential: String::new(),
             n,
             tries: 0,
             stage: Stage::Ready,
@@ -244,6 +243,7 @@ impl Desk {
             let track = &mut held.state.tracks[*index];
             track.stage = Stage::Submitting;
             track.tries += 1;
+            track.credential = self.gateway.runner.draw(candidate);
             track.started = now;
             // Simulators do not take as long as what they simulate.
             track.hold = if self.gateway.sandbox { now } else { now.plus(typical / 4) };
@@ -285,8 +285,14 @@ impl Desk {
             let fault = Fault::new(FaultKind::Gone, text).accepted(Accepted::Maybe);
             return Ok(over(papers().await?, frame, track, fault));
         };
-        let wire = Wire { client: &runner.finisher.client, to: &upstream.destination };
-        let driver = Driver { adapter: upstream.adapter, site: &upstream.site, wire: &wire, reads: PATIENT_READS };
+        let Some((at, credential)) = upstream.marked(&track.credential) else {
+            let fault = Fault::new(FaultKind::Auth, format!("'{}' has no credential any more", track.provider));
+            return Ok(over(papers().await?, frame, track, fault.accepted(Accepted::Maybe)));
+        };
+        let wire = Wire { client: &runner.finisher.client, to: &credential.destination };
+        let first_byte = runner.ticket_patience();
+        let (adapter, site) = (upstream.adapter, &upstream.site);
+        let driver = Driver { adapter, site, wire: &wire, reads: PATIENT_READS, first_byte };
         let now = Timestamp::now();
         let deadline = Instant::now() + span(now, track.until);
         let (mut step, course) = match &track.stage {
@@ -313,6 +319,9 @@ impl Desk {
                 let waits = fault.kind.verdict(runner.policy()) == Verdict::WaitThenRetry;
                 let wait = if waits { runner.rate_limit_wait(&fault, tries) } else { None };
                 let papers = papers().await?;
+                if let Some(candidate) = papers.candidate(frame.position) {
+                    runner.heard(&candidate.route, at, Some(&fault), span(track.started, Timestamp::now()), true);
+                }
                 match wait.filter(|_| course.is_none()) {
                     Some(wait) => Ok(Came::Again(wait, failed_in(papers, frame, track, &fault))),
                     None => Ok(over(papers, frame, track, fault)),
@@ -321,6 +330,7 @@ impl Desk {
             Step::Done(driven) => {
                 let papers = papers().await?;
                 let candidate = papers.candidate(frame.position).ok_or(Halt::Trouble)?;
+                runner.heard(&candidate.route, at, None, span(track.started, Timestamp::now()), true);
                 let video = papers.request.job.mode.is_video();
                 let storage = &self.gateway.storage;
                 let ends = Instant::now() + span(now, track.until.max(now.plus(LAST_FETCH)));
@@ -352,10 +362,11 @@ impl Desk {
                     held.state.tracks[index].stage = Stage::Over;
                     continue;
                 }
-                Stage::Running(course) => match runner.upstreams.get(&track.provider) {
-                    Some(upstream) => {
-                        let wire = Wire { client: &runner.finisher.client, to: &upstream.destination };
-                        let driver = Driver { adapter: upstream.adapter, site: &upstream.site, wire: &wire, reads: 1 };
+                Stage::Running(course) => match runner.marked(&track.provider, &track.credential) {
+                    Some((upstream, credential)) => {
+                        let wire = Wire { client: &runner.finisher.client, to: &credential.destination };
+                        let (adapter, site) = (upstream.adapter, &upstream.site);
+                        let driver = Driver { adapter, site, wire: &wire, reads: 1, first_byte: LAST_FETCH };
                         driver.give_up(&course.call).await
                     }
                     None => given_up(),

@@ -95,7 +95,7 @@ impl Gateway {
             Some(url) => self.jobs.check_webhook(url),
             None => Ok(()),
         };
-        let plan = match checked.and_then(|()| self.plan(&job)) {
+        let plan = match checked.and_then(|()| self.plan(&job, &asker.preferences)) {
             Ok(plan) => plan,
             Err(error) => return Err(self.ledger.reject(asker, &job.model, &error).await),
         };

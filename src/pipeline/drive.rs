@@ -3,16 +3,28 @@
 
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Output, Usage};
-use crate::outbound::{Call, Leg, Reply};
+use crate::outbound::{Call, Leg, Reply, Until};
 use crate::providers::{Adapter, Site, Turn};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 /// Sends a call with its credential; the tests put scripts behind it.
 pub(super) trait Transport: Sync {
-    /// One exchange, over before `deadline`.
-    fn send(&self, call: &Call, deadline: Instant) -> impl Future<Output = Result<Reply, Fault>> + Send;
+    /// One exchange, over in time.
+    fn send(&self, call: &Call, until: Until) -> impl Future<Output = Result<Reply, Fault>> + Send;
+}
+
+/// What bounds a driven job.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds<'a> {
+    /// How long the creating call may take to begin its answer.
+    pub first_byte: Duration,
+    /// When everything should be over.
+    pub deadline: Instant,
+    /// Says that the caller has hung up.
+    pub hung_up: &'a CancellationToken,
 }
 
 /// What a driven job made.
@@ -91,6 +103,8 @@ pub(super) struct Driver<'a, T> {
     pub(super) wire: &'a T,
     /// How often in a row a read may fail.
     pub(super) reads: u32,
+    /// How long the creating call may take to begin its answer.
+    pub(super) first_byte: Duration,
 }
 
 impl<T: Transport> Driver<'_, T> {
@@ -117,7 +131,8 @@ impl<T: Transport> Driver<'_, T> {
         } else {
             deadline
         };
-        let outcome = self.wire.send(&call, limit).await.and_then(|reply| {
+        let first_byte = if call.leg == Leg::Submit { limit.min(Instant::now() + self.first_byte) } else { limit };
+        let outcome = self.wire.send(&call, Until { first_byte, whole: limit }).await.and_then(|reply| {
             answered = reply.ok();
             if answered { self.adapter.read(&call, &reply, self.site) } else { Err(self.adapter.fault(&call, &reply)) }
         });
@@ -138,28 +153,39 @@ impl<T: Transport> Driver<'_, T> {
 
     /// Time is up: stop the job upstream, and say that it may be billed all the same.
     pub(super) async fn give_up(&self, call: &Call) -> Fault {
+        self.stop(call).await;
+        Fault::new(FaultKind::Timeout, "the provider did not finish in time").accepted(Accepted::Maybe)
+    }
+
+    /// Stops a job upstream, where the provider lets us.
+    async fn stop(&self, call: &Call) {
         if let Some(cancel) = self.adapter.cancel(call, self.site)
-            && let Err(fault) = self.wire.send(&cancel, Instant::now() + GOODBYE).await
+            && let Err(fault) = self.wire.send(&cancel, (Instant::now() + GOODBYE).into()).await
         {
             tracing::debug!(%fault, "a job could not be cancelled upstream");
         }
-        Fault::new(FaultKind::Timeout, "the provider did not finish in time").accepted(Accepted::Maybe)
     }
 }
 
 /// How long a cancelling call may take.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-/// Drives one job to its end, waiting between its steps. A job that is given up is cancelled upstream where that can be.
+/// Drives one job to its end, waiting between its steps. A job that is given up is cancelled upstream where that can be;
+/// so is one whose caller hung up. Where it cannot be, it is driven to its end: it is paid for, and its row shall say what
+/// came of it.
 pub(super) async fn drive<T: Transport>(
     adapter: &dyn Adapter,
     site: &Site,
     brief: &Brief,
     wire: &T,
-    deadline: Instant,
+    bounds: Bounds<'_>,
 ) -> Result<Driven, Fault> {
+    let deadline = bounds.deadline;
     let started = Instant::now();
-    let driver = Driver { adapter, site, wire, reads: READ_TRIES };
+    if bounds.hung_up.is_cancelled() {
+        return Err(Fault::new(FaultKind::Cancelled, "the caller hung up before the provider was asked"));
+    }
+    let driver = Driver { adapter, site, wire, reads: READ_TRIES, first_byte: bounds.first_byte };
     let mut step = driver.open(brief)?;
     loop {
         let (course, pause) = match step {
@@ -171,7 +197,14 @@ pub(super) async fn drive<T: Transport>(
         if pause == Pause::Poll && until >= deadline {
             return Err(driver.give_up(&course.call).await);
         }
-        sleep_until(until.min(deadline)).await;
+        let rest = sleep_until(until.min(deadline));
+        if pause != Pause::Poll || adapter.cancel(&course.call, site).is_none() {
+            rest.await;
+        } else if bounds.hung_up.run_until_cancelled(rest).await.is_none() {
+            driver.stop(&course.call).await;
+            let fault = Fault::new(FaultKind::Cancelled, "the caller hung up, and the job was stopped");
+            return Err(fault.accepted(Accepted::Maybe));
+        }
         step = driver.step(course, deadline).await;
     }
 }
@@ -210,11 +243,12 @@ mod tests {
     struct Script {
         replies: Mutex<VecDeque<Result<Reply, Fault>>>,
         asked: Mutex<Vec<String>>,
+        hang_up: Option<Duration>,
     }
 
     impl Script {
         fn new(replies: Vec<Result<Reply, Fault>>) -> Self {
-            Self { replies: Mutex::new(replies.into()), asked: Mutex::new(Vec::new()) }
+            Self { replies: Mutex::new(replies.into()), asked: Mutex::new(Vec::new()), hang_up: None }
         }
 
         fn asked(&self) -> Vec<String> {
@@ -223,7 +257,7 @@ mod tests {
     }
 
     impl Transport for Script {
-        async fn send(&self, call: &Call, _deadline: Instant) -> Result<Reply, Fault> {
+        async fn send(&self, call: &Call, _until: Until) -> Result<Reply, Fault> {
             self.asked.lock().unwrap().push(format!("{} {}", call.verb.as_str(), call.url));
             let mut replies = self.replies.lock().unwrap();
             if replies.len() > 1 { replies.pop_front().unwrap() } else { replies[0].clone() }
@@ -254,7 +288,28 @@ mod tests {
             mask: None,
         };
         let site = Site { base_url: "https://q".into() };
-        drive(find("fal").unwrap(), &site, &brief, script, Instant::now() + Duration::from_secs(seconds)).await
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        let hung_up = CancellationToken::new();
+        let later = hung_up.clone();
+        if let Some(after) = script.hang_up {
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                later.cancel();
+            });
+        }
+        let bounds = Bounds { first_byte: Duration::from_secs(seconds), deadline, hung_up: &hung_up };
+        drive(find("fal").unwrap(), &site, &brief, script, bounds).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_whose_caller_hung_up_is_stopped_and_may_be_billed() {
+        let mut script = Script::new(vec![ticket(), reply(202, &json!({"status": "IN_PROGRESS"}))]);
+        script.hang_up = Some(Duration::from_secs(5));
+        let started = Instant::now();
+        let fault = run(&script, 300).await.unwrap_err();
+        assert_eq!((fault.kind, fault.accepted), (FaultKind::Cancelled, Accepted::Maybe));
+        assert_eq!(started.elapsed().as_secs(), 5, "at once");
+        assert_eq!(script.asked().last().unwrap(), "PUT https://q/cancel");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,11 +1,12 @@
-//! Walks the plan until every picture is there: calls in parallel within a route, short waits on a rate limit, then the
-//! next route for what is missing. Every creating call leaves an entry in the trail.
+//! Walks the plan until every picture is there: calls in parallel within a route, another credential or a short wait
+//! after a rate limit, then the next route for what is missing. Every creating call leaves an entry in the trail.
 
 use super::Settings;
-use super::drive::drive;
+use super::drive::{Bounds, drive};
 use super::finish::{Finished, Finisher};
 use super::fit::Adjustment;
 use super::plan::{Candidate, Plan};
+use super::routing::{Pick, Standing, Switchboard};
 use super::trail::{Attempt, AttemptError};
 use super::upstream::{Upstream, Upstreams, Wire};
 use crate::catalog::Charge;
@@ -13,8 +14,10 @@ use crate::fault::{Accepted, Fault, FaultKind, Policy, Verdict};
 use crate::job::{Brief, Job, Output, Usage};
 use crate::media::Size;
 use futures::future::join_all;
+use std::collections::VecDeque;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// What came of a plan.
 #[derive(Debug, Default)]
@@ -42,6 +45,21 @@ pub struct Runner {
     pub finisher: Finisher,
     /// How patient to be.
     pub settings: Settings,
+    /// What is known of routes and credentials.
+    pub board: Switchboard,
+}
+
+/// What a request brings along besides its job.
+#[derive(Debug, Clone)]
+pub struct Requester {
+    /// When it came.
+    pub arrived: Instant,
+    /// When it should be over, whatever happens.
+    pub deadline: Instant,
+    /// Whose turn it takes in queues: the caller's key.
+    pub key: String,
+    /// Cancelled when the caller hangs up.
+    pub hung_up: CancellationToken,
 }
 
 /// One creating call with its pictures.
@@ -51,28 +69,52 @@ struct Tried {
     provider_done: Instant,
 }
 
-/// One request's frame: its job and its times.
+/// One request's frame: its job and its requester.
 #[derive(Clone, Copy)]
 struct Frame<'a> {
     job: &'a Job,
-    arrived: Instant,
-    deadline: Instant,
+    requester: &'a Requester,
+}
+
+/// A route that is being asked.
+#[derive(Clone, Copy)]
+struct Stop<'a> {
+    candidate: &'a Candidate,
+    upstream: &'a Upstream,
+    /// Whether another route is waiting.
+    more: bool,
 }
 
 impl Runner {
-    /// Runs a plan to its end. `arrived` is when the request came, `deadline` bounds everything.
-    pub async fn run(&self, plan: &Plan, job: &Job, arrived: Instant, deadline: Instant) -> Outcome {
-        let frame = Frame { job, arrived, deadline };
+    /// Runs a plan to its end.
+    pub async fn run(&self, plan: &Plan, job: &Job, requester: &Requester) -> Outcome {
+        let frame = Frame { job, requester };
         let mut outcome = Outcome::default();
-        for (position, candidate) in plan.candidates.iter().enumerate() {
+        let mut waiting: VecDeque<(&Candidate, bool)> = plan.candidates.iter().map(|one| (one, false)).collect();
+        while let Some((candidate, put_off)) = waiting.pop_front() {
             let Some(upstream) = self.upstreams.get(&candidate.route.provider) else { continue };
-            let more = position + 1 < plan.candidates.len();
+            let more = !waiting.is_empty();
+            match self.board.begin(&candidate.route.executed_model(), upstream) {
+                None => {
+                    let off = || Fault::new(FaultKind::Unavailable, "the route was switched off by the operator");
+                    outcome.fault.get_or_insert_with(off);
+                    continue;
+                }
+                Some(Standing::Healthy | Standing::HalfOpen) => {}
+                // It turned while this request was on its way: others first.
+                Some(Standing::Unhealthy | Standing::Gone) if more && !put_off => {
+                    waiting.push_back((candidate, true));
+                    continue;
+                }
+                Some(Standing::Unhealthy | Standing::Gone) => {}
+            }
             let missing = job.n - u32::try_from(outcome.pictures.len()).unwrap_or(job.n);
-            let batches = split(missing, candidate.route.max_n);
-            let runs = batches.into_iter().map(|n| self.batch(candidate, upstream, frame, n, more));
+            let stop = Stop { candidate, upstream, more };
+            let runs = split(missing, candidate.route.max_n).into_iter().map(|n| self.batch(stop, frame, n));
             let mut faults = Vec::new();
-            for tried in join_all(runs).await.into_iter().flatten() {
-                outcome.absorb(tried, candidate, &mut faults);
+            for (tries, fault) in join_all(runs).await {
+                faults.extend(fault);
+                tries.into_iter().for_each(|tried| outcome.absorb(tried, candidate));
             }
             outcome.pictures.truncate(job.n as usize);
             if outcome.pictures.len() == job.n as usize {
@@ -83,7 +125,7 @@ impl Runner {
             let short = || Fault::new(FaultKind::Empty, "the provider made fewer pictures than it was asked for");
             let fault = faults.into_iter().nth(stop.unwrap_or(0)).unwrap_or_else(short);
             outcome.fault = Some(fault);
-            if stop.is_some() || Instant::now() >= deadline {
+            if stop.is_some() || Instant::now() >= requester.deadline {
                 return outcome;
             }
         }
@@ -95,8 +137,11 @@ impl Runner {
     pub async fn drive(&self, provider: &str, brief: &Brief, deadline: Instant) -> Result<Vec<Output>, Fault> {
         let unknown = || Fault::new(FaultKind::BadRequest, format!("'{provider}' is not configured"));
         let upstream = self.upstreams.get(provider).ok_or_else(unknown)?;
-        let wire = Wire { client: &self.finisher.client, to: &upstream.destination };
-        drive(upstream.adapter, &upstream.site, brief, &wire, deadline).await.map(|driven| driven.outputs)
+        let credential = upstream.credentials.first().ok_or_else(unknown)?;
+        let wire = Wire { client: &self.finisher.client, to: &credential.destination };
+        let first_byte = deadline.saturating_duration_since(Instant::now());
+        let bounds = Bounds { first_byte, deadline, hung_up: &CancellationToken::new() };
+        drive(upstream.adapter, &upstream.site, brief, &wire, bounds).await.map(|driven| driven.outputs)
     }
 
     pub(super) const fn policy(&self) -> Policy {
@@ -106,57 +151,79 @@ impl Runner {
         }
     }
 
-    /// One call of a route, repeated after a rate limit a bounded number of times.
-    async fn batch(
-        &self,
-        candidate: &Candidate,
-        upstream: &Upstream,
-        frame: Frame<'_>,
-        n: u32,
-        more: bool,
-    ) -> Vec<Tried> {
-        let mut tries = Vec::new();
+    /// One call of a route. After an answer that proves that it was not taken, it goes out again: with another credential
+    /// at once, with the same one after its rate limit, a bounded number of times. The fault is that of the last call.
+    async fn batch(&self, stop: Stop<'_>, frame: Frame<'_>, n: u32) -> (Vec<Tried>, Option<Fault>) {
+        let Stop { candidate, upstream, .. } = stop;
+        let route = candidate.route.executed_model();
+        let (mut tries, mut refused, mut limited, mut waits) = (Vec::new(), Vec::new(), 0, 0);
+        let mut last = None;
         loop {
-            let tried = self.attempt(candidate, upstream, frame, n, more).await;
-            let wait = match &tried.made {
-                Err(fault) if fault.kind.verdict(self.policy()) == Verdict::WaitThenRetry => {
-                    self.rate_limit_wait(fault, tries.len())
+            let at = match self.board.pick(&route, upstream, &refused, &mut rand::random) {
+                Pick::Ready(at) => at,
+                Pick::Wait(at) => {
+                    let longest = Duration::from_secs(self.settings.rate_limit_max_wait_seconds);
+                    let latest = frame.requester.deadline.min(Instant::now() + longest);
+                    if waits >= self.settings.rate_limit_retries && last.is_some() {
+                        return (tries, last);
+                    }
+                    let (provider, key) = (upstream.name.as_str(), frame.requester.key.as_str());
+                    if let Err(left) = self.board.turn(&route, provider, at, key, latest).await {
+                        let text = "the provider's rate limit is reached";
+                        let full = || Fault::new(FaultKind::RateLimited, text).retry_after(Some(left));
+                        return (tries, last.or_else(|| Some(full())));
+                    }
+                    waits += 1;
+                    at
                 }
-                _ => None,
+                Pick::Nothing => return (tries, last),
             };
+            let tried = self.attempt(stop, frame, n, at).await;
+            last = tried.made.as_ref().err().cloned();
             tries.push(tried);
-            match wait {
-                Some(wait) if Instant::now() + wait < frame.deadline => sleep(wait).await,
-                _ => return tries,
+            let again = match &last {
+                Some(fault) if fault.accepted != Accepted::No => false,
+                Some(fault) if fault.kind == FaultKind::RateLimited => {
+                    limited += 1;
+                    limited < upstream.credentials.len() + self.settings.rate_limit_retries as usize
+                }
+                Some(fault) if fault.kind == FaultKind::Auth => {
+                    refused.push(at);
+                    refused.len() < upstream.credentials.len()
+                }
+                _ => false,
+            };
+            if !again || Instant::now() >= frame.requester.deadline {
+                return (tries, last);
             }
         }
     }
 
-    /// How long to wait for a rate limit; `None` when it is too long or has been tried often enough.
-    pub(super) fn rate_limit_wait(&self, fault: &Fault, tries: usize) -> Option<Duration> {
-        let tries = u32::try_from(tries).unwrap_or(u32::MAX);
-        let longest = Duration::from_secs(self.settings.rate_limit_max_wait_seconds);
-        let usual = Duration::from_millis(500).saturating_mul(2u32.saturating_pow(tries));
-        let jitter = Duration::from_millis(rand::random_range(0..50));
-        let wait = fault.retry_after.unwrap_or(usual) + jitter;
-        (tries < self.settings.rate_limit_retries && fault.accepted == Accepted::No && wait <= longest + jitter)
-            .then_some(wait)
-    }
-
     /// One creating call and the finishing of what it made.
-    async fn attempt(&self, candidate: &Candidate, upstream: &Upstream, frame: Frame<'_>, n: u32, more: bool) -> Tried {
+    async fn attempt(&self, stop: Stop<'_>, frame: Frame<'_>, n: u32, at: usize) -> Tried {
+        let Stop { candidate, upstream, more } = stop;
         let started = Instant::now();
-        let deadline = if more { frame.deadline.min(started + self.patience(candidate)) } else { frame.deadline };
+        let requester = frame.requester;
+        let route = candidate.route.executed_model();
+        let patience = self.patience(candidate);
+        let deadline = if more { requester.deadline.min(started + patience.whole) } else { requester.deadline };
+        let first_byte = if more { patience.first_byte } else { deadline.saturating_duration_since(started) };
         let brief = candidate.fit.brief(frame.job, &candidate.route, n);
-        let wire = Wire { client: &self.finisher.client, to: &upstream.destination };
-        let driven = drive(upstream.adapter, &upstream.site, &brief, &wire, deadline).await;
+        let driven = match upstream.credentials.get(at) {
+            Some(credential) => {
+                let wire = Wire { client: &self.finisher.client, to: &credential.destination };
+                let bounds = Bounds { first_byte, deadline, hung_up: &requester.hung_up };
+                drive(upstream.adapter, &upstream.site, &brief, &wire, bounds).await
+            }
+            None => Err(Fault::new(FaultKind::Auth, "the provider has no credential")),
+        };
         let provider_done = Instant::now();
         let (made, charge) = match driven {
             Ok(driven) => {
                 let debts = &candidate.fit.debts;
                 let count = driven.outputs.len();
                 let finishing =
-                    driven.outputs.into_iter().map(|output| self.finisher.finish(output, debts, frame.deadline));
+                    driven.outputs.into_iter().map(|output| self.finisher.finish(output, debts, requester.deadline));
                 let finished = join_all(finishing).await;
                 let charge = bill_outputs(candidate, frame.job, &finished, driven.usage);
                 (gather(finished, count), charge)
@@ -166,14 +233,20 @@ impl Runner {
                 (Err(fault), charge)
             }
         };
+        let took = provider_done - started;
+        // A caller who gave it less time than it may take proves nothing against the route.
+        let cut_short =
+            |fault: &Fault| fault.kind == FaultKind::Timeout && took < patience.first_byte.min(patience.whole);
+        let fair = !made.as_ref().is_err_and(cut_short);
+        self.heard(&candidate.route, at, made.as_ref().err(), took, fair);
         let since = |from: Instant, to: Instant| u64::try_from((to - from).as_millis()).unwrap_or(u64::MAX);
         let attempt = Attempt {
             index: 0,
             provider: candidate.route.provider.clone(),
-            route: candidate.route.executed_model(),
+            route,
             status: if made.is_ok() { "completed" } else { "failed" },
             n,
-            started_ms: since(frame.arrived, started),
+            started_ms: since(requester.arrived, started),
             duration_ms: since(started, Instant::now()),
             cost: charge.0.amount,
             cost_source: charge.0.source,
@@ -189,32 +262,22 @@ impl Runner {
         }
         Tried { attempt, made, provider_done }
     }
-
-    /// How long one route may take while another is waiting.
-    pub(super) fn patience(&self, candidate: &Candidate) -> Duration {
-        let typical = Duration::from_secs(u64::from(candidate.route.typical_seconds));
-        (typical * self.settings.patience_factor).max(Duration::from_secs(self.settings.min_patience_seconds))
-    }
 }
 
 impl Outcome {
-    fn absorb(&mut self, mut tried: Tried, candidate: &Candidate, faults: &mut Vec<Fault>) {
+    fn absorb(&mut self, mut tried: Tried, candidate: &Candidate) {
         tried.attempt.index = self.trail.len();
         self.provider_done = self.provider_done.max(Some(tried.provider_done));
-        match tried.made {
-            Ok(pictures) => {
-                let surprises = pictures.iter().filter_map(|picture| candidate.fit.size_surprise(picture.facts.size));
-                let changed = candidate.fit.adjustments.iter().cloned().chain(surprises);
-                for adjustment in changed {
-                    if !self.adjustments.contains(&adjustment) {
-                        self.adjustments.push(adjustment);
-                    }
+        if let Ok(pictures) = tried.made {
+            let surprises = pictures.iter().filter_map(|picture| candidate.fit.size_surprise(picture.facts.size));
+            let changed = candidate.fit.adjustments.iter().cloned().chain(surprises);
+            for adjustment in changed {
+                if !self.adjustments.contains(&adjustment) {
+                    self.adjustments.push(adjustment);
                 }
-                self.pictures.extend(pictures);
-                self.served = Some((tried.attempt.provider.clone(), tried.attempt.route.clone()));
             }
-            // A rate limit that was waited out left a later try of the same call behind it.
-            Err(fault) => faults.push(fault),
+            self.pictures.extend(pictures);
+            self.served = Some((tried.attempt.provider.clone(), tried.attempt.route.clone()));
         }
         self.trail.push(tried.attempt);
     }

@@ -2,14 +2,15 @@
 
 use super::answer::{Answer, Delivery, Estimate, Handle, Timing};
 use super::background::Jobs;
-use super::failover::{Outcome, Runner};
+use super::failover::{Outcome, Requester, Runner};
 use super::finish::Finished;
 use super::fit::Adjustment;
 use super::ledger::{Asker, Ledger, OpenRecord};
-use super::plan::{self, Plan};
+use super::plan::{self, Plan, Scene};
+use super::routing::Preferences;
 use super::trail::Bill;
 use crate::base::{Live, Timestamp};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Route};
 use crate::error::{Error, ErrorKind};
 use crate::fault::{Fault, FaultKind};
 use crate::job::{Job, ResponseForm};
@@ -40,8 +41,8 @@ pub struct Gateway {
 
 impl Gateway {
     /// Plans without running: no row, no call, no cost.
-    pub fn estimate(&self, job: &Job) -> Result<Estimate, Error> {
-        let plan = self.plan(job)?;
+    pub fn estimate(&self, job: &Job, preferences: &Preferences) -> Result<Estimate, Error> {
+        let plan = self.plan(job, preferences)?;
         let first = plan.first();
         let charge = first.estimate(job, job.n);
         Ok(Estimate { provider: first.route.provider.clone(), model: plan.model, charge })
@@ -49,7 +50,7 @@ impl Gateway {
 
     /// Makes pictures. A failed request has closed its own row; a successful one hands it over.
     pub async fn image(&self, job: &Job, asker: Asker) -> Result<Answer, Error> {
-        let plan = match self.plan(job) {
+        let plan = match self.plan(job, &asker.preferences) {
             Ok(plan) => plan,
             Err(error) => return Err(self.ledger.reject(asker, &job.model, &error).await),
         };
@@ -61,8 +62,14 @@ impl Gateway {
             Err(error) => return Err(self.ledger.reject(asker, &job.model, &error).await),
         };
         let called = Instant::now();
-        let deadline = asker.arrived + Duration::from_secs(self.runner.settings.deadline_seconds);
-        let outcome = self.runner.run(&plan, job, asker.arrived, deadline).await;
+        let longest = Duration::from_secs(self.runner.settings.deadline_seconds);
+        let requester = Requester {
+            arrived: asker.arrived,
+            deadline: asker.arrived + asker.timeout.map_or(longest, |own| own.min(longest)),
+            key: asker.key_id.clone(),
+            hung_up: asker.hung_up.clone(),
+        };
+        let outcome = self.runner.run(&plan, job, &requester).await;
         let phases = Phases { arrived: asker.arrived, called, provider_done: outcome.provider_done.unwrap_or(called) };
         if let Some(fault) = &outcome.fault {
             let error = refusal(fault, &plan);
@@ -79,9 +86,12 @@ impl Gateway {
         }
     }
 
-    pub(super) fn plan(&self, job: &Job) -> Result<Plan, Error> {
+    pub(super) fn plan(&self, job: &Job, preferences: &Preferences) -> Result<Plan, Error> {
         let today = Timestamp::now().rfc3339();
-        plan::plan(job, &self.catalog.get(), |provider| self.runner.upstreams.has(provider), &today[..10])
+        let (upstreams, board) = (&self.runner.upstreams, &self.runner.board);
+        let view = |route: &Route| Some(board.view(&route.executed_model(), upstreams.get(&route.provider)?));
+        let scene = Scene { rules: &board.rules(), preferences, view: &view, today: &today[..10] };
+        plan::plan(job, &self.catalog.get(), &scene, &mut rand::random)
     }
 
     async fn deliver(&self, job: &Job, outcome: &Outcome, origin: &str) -> Result<Vec<Delivery>, Error> {
@@ -167,6 +177,7 @@ pub(super) fn refusal(fault: &Fault, plan: &Plan) -> Error {
     };
     match fault.kind {
         FaultKind::BadRequest => base(ErrorKind::InvalidRequest, fault.message.clone()),
+        FaultKind::Cancelled => base(ErrorKind::Cancelled, fault.message.clone()),
         FaultKind::Moderated => base(ErrorKind::ContentPolicy, fault.message.clone()),
         FaultKind::Auth => {
             let text = format!("The provider refused this gateway's credential or account: {}", fault.message);

@@ -3,13 +3,15 @@
 use super::fit::Adjustment;
 use super::plan::Plan;
 use super::trail::{Attempt, Bill};
-use super::{Answer, Timing};
+use super::{Answer, Preferences, Timing};
 use crate::base::{Timestamp, Usd};
 use crate::error::{Error, ErrorKind};
 use crate::job::Job;
 use crate::store::{Record, Status, Store};
 use serde_json::json;
+use std::time::Duration;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// Who asks, and what for.
 #[derive(Debug, Clone)]
@@ -36,6 +38,12 @@ pub struct Asker {
     pub user: Option<String>,
     /// Bytes of the request's body.
     pub request_bytes: usize,
+    /// What they want of the routes.
+    pub preferences: Preferences,
+    /// How long they wait, when they said so.
+    pub timeout: Option<Duration>,
+    /// Cancelled when they hang up.
+    pub hung_up: CancellationToken,
 }
 
 /// A row that is open: durable, `processing`, not yet closed.
@@ -121,6 +129,7 @@ impl Ledger {
     ) {
         let status = match error.kind {
             ErrorKind::InvalidRequest | ErrorKind::ContentPolicy => Status::Rejected,
+            ErrorKind::Cancelled => Status::Cancelled,
             _ => Status::UpstreamFailure,
         };
         let made = i64::try_from(outputs.len()).unwrap_or(i64::MAX);

@@ -10,8 +10,11 @@ mod fit;
 mod gateway;
 mod keep;
 mod ledger;
+mod metrics;
+mod pace;
 mod papers;
 mod plan;
+mod routing;
 mod trail;
 mod upstream;
 mod webhooks;
@@ -19,19 +22,21 @@ mod worker;
 
 pub use answer::{Answer, Delivery, Estimate, Handle, Timing, dollars, provider_name};
 pub use background::{Arrivals, JobSettings, Jobs, Terms, read_view};
-pub use failover::Runner;
+pub use failover::{Requester, Runner};
 pub use finish::{Body, Finished, Finisher};
 pub use fit::{Adjustment, brief_for};
 pub use gateway::Gateway;
 pub use ledger::{Asker, Ledger};
 pub use papers::{Made, View};
 pub use plan::Plan;
+pub use routing::{Operator, Preferences, Report, Rule, Rules, Sort, Standing, Switchboard};
 pub use trail::{Attempt, Bill};
-pub use upstream::{Upstream, Upstreams};
+pub use upstream::{Credential, Upstream, Upstreams};
 pub use webhooks::{Courier, WebhookSettings};
 pub use worker::Worker;
 
 use serde::Deserialize;
+use std::time::Duration;
 
 /// How requests are routed.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -51,4 +56,38 @@ pub struct Settings {
     pub patience_factor: u32,
     /// And at least so many seconds.
     pub min_patience_seconds: u64,
+    /// While another route is waiting, the first byte of a creating call may take so many times the typical duration.
+    pub first_byte_factor: u32,
+    /// And at least so many milliseconds.
+    pub min_first_byte_ms: u64,
+    /// Requests that may wait for the rate limits of one credential; more go to the next route at once.
+    pub rate_limit_queue: usize,
+    /// So many failures in a row make a route the last resort.
+    pub breaker_failures: u32,
+    /// Milliseconds until such a route is tried again by one request; doubled after each trial that fails.
+    pub breaker_ms: u64,
+    /// The half-life of what is remembered of a route, in seconds.
+    pub failure_window_seconds: u64,
+    /// A share of failures in that window, in percent, that makes a route the last resort too.
+    pub failure_percent: u32,
+    /// Seconds for which a route is left out whose model the provider no longer has.
+    pub gone_seconds: u64,
+    /// Which routes serve which models, in which order and share.
+    #[serde(deserialize_with = "routing::read_rules")]
+    pub rules: Vec<Rule>,
+}
+
+impl Settings {
+    fn thresholds(&self) -> routing::Thresholds {
+        let pause = Duration::from_millis(self.breaker_ms);
+        routing::Thresholds {
+            row: self.breaker_failures,
+            half_life: Duration::from_secs(self.failure_window_seconds),
+            share: f64::from(self.failure_percent) / 100.0,
+            calls: 10.0,
+            pause,
+            longest_pause: pause * 10,
+            gone: Duration::from_secs(self.gone_seconds),
+        }
+    }
 }

@@ -80,6 +80,9 @@ pub(super) struct State {
 pub(super) struct Track {
     /// The provider.
     pub provider: String,
+    /// The mark of the credential that it was submitted with; its polls need the same.
+    #[serde(default)]
+    pub credential: String,
     /// How many outputs it is to make.
     pub n: u32,
     /// How often it was begun, rate limits included.

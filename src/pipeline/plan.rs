@@ -1,6 +1,7 @@
 //! Which routes are tried, in which order. Pure.
 
 use super::fit::{Fit, fit};
+use super::routing::{Choice, Excluded, Preferences, Rules, View};
 use crate::catalog::{Catalog, Charge, Lifecycle, Made, Model, Route};
 use crate::error::{Error, ErrorKind};
 use crate::job::{Job, Usage};
@@ -54,8 +55,26 @@ impl Candidate {
     }
 }
 
-/// Plans a job. `usable` says which providers are configured; `today` is `YYYY-MM-DD`.
-pub(super) fn plan(job: &Job, catalog: &Catalog, usable: impl Fn(&str) -> bool, today: &str) -> Result<Plan, Error> {
+/// What a plan is made from, besides the job and the catalog.
+pub(super) struct Scene<'a> {
+    /// The operator's rules.
+    pub rules: &'a Rules,
+    /// The request's preferences.
+    pub preferences: &'a Preferences,
+    /// What is known of a route; `None` when its provider is not configured.
+    pub view: &'a dyn Fn(&Route) -> Option<View>,
+    /// `YYYY-MM-DD`
+    pub today: &'a str,
+}
+
+/// Plans a job: what cannot do it or may not be used is left out, the rest is put in order. `dice` draws among weights.
+pub(super) fn plan(
+    job: &Job,
+    catalog: &Catalog,
+    scene: &Scene<'_>,
+    dice: &mut dyn FnMut() -> f64,
+) -> Result<Plan, Error> {
+    let today = scene.today;
     let named = catalog.find(&job.model)?;
     let model = named.model;
     match model.status_on(today) {
@@ -72,24 +91,59 @@ pub(super) fn plan(job: &Job, catalog: &Catalog, usable: impl Fn(&str) -> bool, 
     if !routes.iter().any(|route| route.modes.contains(&job.mode)) {
         return Err(wrong_mode(model, job, &routes));
     }
-    let live: Vec<&Arc<Route>> =
-        routes.into_iter().filter(|route| usable(&route.provider) && !route.retired(today)).collect();
+    let live = routes.into_iter().filter(|route| !route.retired(today));
+    let live: Vec<(&Arc<Route>, View)> = live.filter_map(|route| Some((route, (scene.view)(route)?))).collect();
     if live.is_empty() {
         return Err(unserved(model, named.provider, catalog));
     }
+    let forced = named.provider.is_some();
+    let (rules, preferences) = (scene.rules, scene.preferences);
+    let choice = Choice { model: &model.id, asked: &job.model, forced, rules, preferences };
     let mut misfits = Vec::new();
-    let mut candidates = Vec::new();
-    for route in live {
-        match fit(job, route) {
-            Ok(fit) => candidates.push(Candidate { route: Arc::clone(route), fit }),
-            Err(misfit) => misfits.push(format!("{}: {}", route.executed_model(), misfit.0)),
+    let mut excluded = Vec::new();
+    let mut offers = Vec::new();
+    for (route, view) in live {
+        let candidate = match fit(job, route) {
+            Ok(fit) => Candidate { route: Arc::clone(route), fit },
+            Err(misfit) => {
+                misfits.push(format!("{}: {}", route.executed_model(), misfit.0));
+                continue;
+            }
+        };
+        let price = preferences.needs_prices().then(|| candidate.estimate(job, job.n).amount).flatten();
+        match choice.excludes(route, &view).or_else(|| choice.too_expensive(price)) {
+            Some(why) => excluded.push((route.executed_model(), why)),
+            None => offers.push((candidate, route.as_ref(), view, price)),
         }
     }
-    if candidates.is_empty() {
+    if offers.is_empty() && excluded.is_empty() {
         let message = format!("No route of '{}' can do this: {}.", model.id, misfits.join("; "));
         return Err(Error::new(ErrorKind::InvalidRequest, message));
     }
-    Ok(Plan { model: model.id.clone(), forced: named.provider.is_some(), candidates })
+    if offers.is_empty() {
+        return Err(none_left(model, &excluded));
+    }
+    Ok(Plan { model: model.id.clone(), forced, candidates: choice.order(offers, dice) })
+}
+
+/// Routes could do it, and none may.
+fn none_left(model: &Model, excluded: &[(String, Excluded)]) -> Error {
+    let id = &model.id;
+    if excluded.iter().all(|(_, why)| *why == Excluded::Key) {
+        let message = format!("This key may not use '{id}' through any of its providers.");
+        return Error { param: Some("model".to_owned()), ..Error::new(ErrorKind::Forbidden, message) };
+    }
+    let reasons = |(route, why): &(String, Excluded)| match why {
+        Excluded::Key => format!("{route} (not for this key)"),
+        Excluded::Wish(text) | Excluded::Operator(text) => format!("{route} ({text})"),
+        Excluded::Gone => format!("{route} (no longer offered by the provider)"),
+    };
+    let list = excluded.iter().map(reasons).collect::<Vec<_>>().join(", ");
+    if excluded.iter().any(|(_, why)| matches!(why, Excluded::Wish(_))) {
+        let message = format!("The preferences in 'provider' leave no route of '{id}': {list}.");
+        return Error::invalid("provider", message);
+    }
+    disabled(format!("Model '{id}' cannot be used here at present: {list}."))
 }
 
 fn disabled(message: String) -> Error {

@@ -1,11 +1,10 @@
-//! The configured providers: an adapter, where its calls go, and with which key.
+//! The configured providers: an adapter, where its calls go, and with which credentials.
 
 use super::drive::Transport;
 use crate::fault::Fault;
-use crate::outbound::{Call, Client, Destination, Reply};
+use crate::outbound::{Call, Client, Destination, Reply, Until};
 use crate::providers::{Adapter, Site};
 use std::collections::HashMap;
-use tokio::time::Instant;
 
 /// One configured provider.
 #[derive(Clone)]
@@ -16,8 +15,40 @@ pub struct Upstream {
     pub adapter: &'static dyn Adapter,
     /// Where its calls are addressed.
     pub site: Site,
-    /// Where they may go, and the key.
+    /// The credentials, never none: a provider that needs no key has one without.
+    pub credentials: Vec<Credential>,
+}
+
+/// One credential of a provider.
+#[derive(Clone)]
+pub struct Credential {
+    /// Where calls may go, and the key.
     pub destination: Destination,
+    /// Its share of the calls.
+    pub weight: u32,
+    /// Tells it from others without giving it away: a stored job goes on with the credential that it was begun with.
+    pub mark: String,
+}
+
+impl Upstream {
+    /// The credential of that mark; the first, when it is not configured any more.
+    pub(super) fn marked(&self, mark: &str) -> Option<(usize, &Credential)> {
+        let all = || self.credentials.iter().enumerate();
+        all().find(|(_, credential)| credential.mark == mark).or_else(|| all().next())
+    }
+
+    /// Draws one of these credentials by weight. Those of weight 0 come last.
+    pub(super) fn draw(&self, among: &[usize], dice: &mut dyn FnMut() -> f64) -> Option<usize> {
+        let weight = |at: &usize| self.credentials.get(*at).map_or(0, |credential| u64::from(credential.weight));
+        let all: u64 = among.iter().map(weight).sum();
+        let mut left = dice() * f64::from(u32::try_from(all).unwrap_or(u32::MAX));
+        let drawn = among.iter().find(|at| {
+            let own = f64::from(u32::try_from(weight(at)).unwrap_or(u32::MAX));
+            left -= own;
+            own > 0.0 && left < 0.0
+        });
+        drawn.or_else(|| among.first()).copied()
+    }
 }
 
 /// Every configured provider, by id.
@@ -41,14 +72,14 @@ impl Upstreams {
     }
 }
 
-/// The real wire: our client with the provider's key.
+/// The real wire: our client with one of the provider's keys.
 pub(super) struct Wire<'a> {
     pub(super) client: &'a Client,
     pub(super) to: &'a Destination,
 }
 
 impl Transport for Wire<'_> {
-    async fn send(&self, call: &Call, deadline: Instant) -> Result<Reply, Fault> {
-        self.client.send(call, self.to, deadline).await
+    async fn send(&self, call: &Call, until: Until) -> Result<Reply, Fault> {
+        self.client.send(call, self.to, until).await
     }
 }

@@ -25,6 +25,7 @@ mod posting;
 pub mod record;
 pub mod requests;
 mod rollup;
+mod routing;
 mod sql;
 pub mod summary;
 pub mod webhooks;

@@ -18,7 +18,8 @@ fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
 /// gpt-image-2 has two routes, openai first and fal second.
 #[tokio::test]
 async fn the_next_route_serves_when_the_first_fails() {
-    let kit = Kit::start().await;
+    // Health would soon turn away from a route that fails so often.
+    let kit = Kit::with(&[("ROUTING__BREAKER_FAILURES", "100")]).await;
     for (fault, kind) in [
         (json!({"fault": "status", "status": 503}), "unavailable"),
         (json!({"fault": "status", "status": 500}), "unavailable"),
@@ -81,6 +82,10 @@ async fn callers_own_mistakes_and_refusals_do_not_fail_over() {
     kit.control(json!({"provider": "openai", "fault": "status", "status": 401, "times": 1})).await;
     let got = kit.generate(json!({"model": "gpt-image-2", "prompt": "a fox"})).await;
     assert_eq!(attempts(&got.json), pairs(&[("openai", "auth"), ("fal", "none")]));
+    // A credential that was refused stays out until somebody looks after it.
+    let got = kit.generate(json!({"model": "gpt-image-2", "prompt": "a fox"})).await;
+    assert_eq!(attempts(&got.json), pairs(&[("fal", "none")]));
+    kit.route("openai", "active").await;
     kit.control(json!({"provider": "openai", "fault": "refuse", "times": 1})).await;
     let got = kit.generate(json!({"model": "gpt-image-2", "prompt": "a fox"})).await;
     assert_eq!(attempts(&got.json), pairs(&[("openai", "moderated"), ("fal", "none")]));

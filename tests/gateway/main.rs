@@ -4,6 +4,7 @@
 mod accounts;
 mod adapters;
 mod books;
+mod chaos;
 mod crash;
 mod edits;
 mod errors;
@@ -19,5 +20,6 @@ mod overrides;
 #[path = "../kit/postgres.rs"]
 mod postgres;
 mod program;
+mod routing;
 mod videos;
 mod walk;

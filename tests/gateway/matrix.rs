@@ -278,6 +278,8 @@ async fn column(id: &str, fixture: &Fixture, empty: &Fixture) -> Vec<(String, St
     let mut cells = Vec::new();
     for (name, act) in rows() {
         stage.set([act]);
+        // Every cell meets the provider afresh: no breaker, no rate limit, no refused key.
+        kit.route(id, "active").await;
         cells.push((name.to_owned(), cell(&kit, &fixture.request).await));
     }
     let turns = &fixture.turns;
@@ -297,6 +299,7 @@ async fn column(id: &str, fixture: &Fixture, empty: &Fixture) -> Vec<(String, St
             otherwise.to_owned()
         } else {
             stage.set(acts);
+            kit.route(id, "active").await;
             cell(&kit, if name == "empty result" { &empty.request } else { &fixture.request }).await
         };
         cells.push((name.to_owned(), text));

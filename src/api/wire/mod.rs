@@ -5,4 +5,5 @@ pub(super) mod images;
 pub(super) mod models;
 pub(super) mod page;
 pub(super) mod requests;
+pub(super) mod routing;
 pub(super) mod videos;

@@ -7,7 +7,7 @@ use lumenfall::fault::Fault;
 use lumenfall::job::{Brief, Source};
 use lumenfall::media::{Limits, Workers};
 use lumenfall::outbound::{Client, Guard};
-use lumenfall::pipeline::{Finisher, Runner, Upstreams};
+use lumenfall::pipeline::{Finisher, Rules, Runner, Switchboard, Upstreams};
 use std::net::SocketAddr;
 use tokio::time::Instant;
 
@@ -22,6 +22,7 @@ pub(crate) fn runner(config: &Config, sandbox: Option<SocketAddr>) -> Runner {
             limits: Limits::default(),
         },
         settings: config.routing.clone(),
+        board: Switchboard::new(&config.routing, Rules::default()),
     }
 }
 

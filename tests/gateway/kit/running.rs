@@ -108,6 +108,19 @@ impl Kit {
         assert!(got.status < 300, "{got:?}");
     }
 
+    /// A text that needs no key.
+    pub(crate) async fn text(&self, path: &str) -> String {
+        send(self.client.get(self.address(path))).await.text().await.unwrap()
+    }
+
+    /// Sets what the operator says of a route or provider.
+    pub(crate) async fn route(&self, route: &str, state: &str) {
+        let body = serde_json::json!({"route": route, "state": state});
+        let request = self.request(Method::PUT, "/v1/routing").header("content-type", "application/json");
+        let got = read(request.body(body.to_string())).await;
+        assert_eq!(got.status, 200, "{got:?}");
+    }
+
     /// What the simulators were asked and would have billed.
     pub(crate) async fn bills(&self) -> Value {
         self.get(&format!("http://{}/_control/calls", self.running.sandbox.unwrap())).await.json
