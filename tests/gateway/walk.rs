@@ -5,12 +5,14 @@ use super::kit::{Kit, clip, film, picture, picture_facts, runner};
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use lumenfall::app;
-use lumenfall::base::Timestamp;
-use lumenfall::catalog::Route;
+use lumenfall::base::{Timestamp, Usd};
+use lumenfall::catalog::{Rounding, Route, SizeRule};
+use lumenfall::catalog::price::{Flow, Metric};
 use lumenfall::config::Config;
 use lumenfall::job::{Input, Job, Mode, ResponseForm};
 use lumenfall::media::SizeAsk;
 use lumenfall::pipeline::{Runner, brief_for};
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,6 +35,7 @@ async fn make_picture(kit: &Kit, route: &Route, mode: Mode) -> Result<(), String
         body["scale_factor"] = json!(2);
     }
     body.as_object_mut().unwrap().extend(required(&route.upstream));
+    let dry = kit.post(&format!("/v1/images/{path}?dryRun=true"), &body).await;
     let got = kit.post(&format!("/v1/images/{path}"), &body).await;
     let complain = |what: &str| Err(format!("{model} {mode}: {what}: {}", shorten(&got.json)));
     if got.status != 200 {
@@ -52,7 +55,27 @@ async fn make_picture(kit: &Kit, route: &Route, mode: Mode) -> Result<(), String
     if priced && !got.json["metadata"]["cost"].is_number() && !told {
         return complain("a priced route without a cost, and no word why");
     }
-    Ok(())
+    agree(route, &dry.json, &got.json["metadata"])
+        .map_err(|why| format!("{model} {mode}: {why}: {}", shorten(&dry.json)))
+}
+
+/// Whether the dry run foretold the cost. Two things cannot be foretold: words and thoughts beside a picture, where they
+/// are billed (a few hundred tokens), and the pixels that a provider picks and bills exactly (a percent).
+fn agree(route: &Route, dry: &Value, metadata: &Value) -> Result<(), String> {
+    let (Some(foreseen), Some(cost)) = (dry["total_cost_micros"].as_i64(), metadata["cost"].as_f64()) else {
+        return Ok(());
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "a few dollars")]
+    let cost = (cost * 1e6).round() as i64;
+    let words = route.price.lines.iter().filter(|line| (line.flow, line.metric) == (Flow::Output, Metric::TokenText));
+    let beside: Usd = words.filter_map(|line| Usd::from_dollars(line.unit_price * Decimal::new(200, 6))).sum();
+    let exact = route.price.lines.iter().any(|line| line.round == Rounding::Exact && line.metric == Metric::Megapixel);
+    let picked = if exact && !matches!(route.size, SizeRule::Pixels(_)) { foreseen / 100 } else { 0 };
+    if (foreseen - picked..=foreseen + picked + beside.micros()).contains(&cost) {
+        Ok(())
+    } else {
+        Err(format!("the dry run said {foreseen} micro-dollars, it cost {cost} ({})", metadata["cost_source"]))
+    }
 }
 
 /// Parameters without which an endpoint refuses to work.
@@ -75,8 +98,12 @@ fn shorten(value: &Value) -> String {
 async fn make_video(runner: &Runner, route: &Route, mode: Mode) -> Result<(), String> {
     let complain = |what: String| format!("{} {mode}: {what}", route.executed_model());
     let images = match mode {
-        Mode::ImageToVideo => vec![Input { mime: "image/png".to_owned(), bytes: Bytes::from(picture("png:512x512")), size: None }],
-        Mode::VideoToVideo => vec![Input { mime: "video/mp4".to_owned(), bytes: Bytes::from(clip("mp4:5")), size: None }],
+        Mode::ImageToVideo => {
+            vec![Input { mime: "image/png".to_owned(), bytes: Bytes::from(picture("png:512x512")), size: None }]
+        }
+        Mode::VideoToVideo => {
+            vec![Input { mime: "video/mp4".to_owned(), bytes: Bytes::from(clip("mp4:5")), size: None }]
+        }
         _ => Vec::new(),
     };
     let job = Job {
