@@ -173,7 +173,7 @@ async fn answer(
     let task = async move {
         match later {
             Some(terms) => once(&task, key, videos::accept(task.clone(), job, asker, terms)).await,
-            None => once(&task, key, serve(task.clone(), job, asker)).await,
+            None => once(&task, key, Box::pin(serve(task.clone(), job, asker))).await,
         }
     };
     let task = api.0.tasks.spawn(task.in_current_span());

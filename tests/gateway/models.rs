@@ -44,9 +44,9 @@ async fn models_without_a_credential_say_so() {
     assert!(kit.running.sandbox.is_none(), "one real credential switches the sandbox off");
     let status = async |id: &str| kit.get(&format!("/v1/models/{id}")).await.json["model_status"].clone();
     assert_eq!(status("flux.1-schnell").await, "active");
-    assert_eq!(status("gpt-image-1.5").await, "disabled");
+    assert_eq!(status("gpt-image-2.6-flare").await, "disabled");
     assert_eq!(status("mock-image").await, "active");
-    let got = kit.generate(json!({"model": "gpt-image-1.5", "prompt": "a fox"})).await;
+    let got = kit.generate(json!({"model": "gpt-image-2.6-flare", "prompt": "a fox"})).await;
     assert_eq!(got.error(), (404, "MODEL_DISABLED", "model"));
     assert!(got.json["error"]["message"].as_str().unwrap().contains("openai"), "{}", got.json);
     let got = kit.generate(json!({"model": "mock-image", "prompt": "a fox", "size": "16x16"})).await;
