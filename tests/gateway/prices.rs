@@ -127,3 +127,20 @@ fn routes_cost_what_the_price_tables_say() {
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// What the catalog promises to hold. How long it takes to read and check it is printed; `cargo bench --bench catalog` measures.
+#[test]
+fn the_catalog_is_as_large_as_promised() {
+    let started = std::time::Instant::now();
+    let catalog = app::embedded_catalog().unwrap();
+    let taken = started.elapsed();
+    let models = catalog.models();
+    let open = models.iter().filter(|model| model.status_on("2026-11-20").is_open()).count();
+    let routes: usize = models.iter().map(|model| catalog.routes(model).len()).sum();
+    println!("{} models, {open} of them not retired, {routes} routes, read and checked in {taken:?}", models.len());
+    assert!(
+        models.len() >= 310 && open >= 285 && routes >= 880,
+        "{} models, {open} open, {routes} routes",
+        models.len()
+    );
+}
