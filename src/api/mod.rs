@@ -9,6 +9,7 @@ mod health;
 mod idempotency;
 mod images;
 mod inputs;
+mod intake;
 mod keys;
 mod layers;
 mod media;
@@ -17,6 +18,7 @@ mod payloads;
 mod requests;
 mod routing;
 mod settings;
+mod stream;
 mod videos;
 mod webhooks;
 mod wire;
@@ -47,10 +49,11 @@ struct Inner {
     store: Store,
     public_url: String,
     max_body_bytes: usize,
+    intake: intake::Intake,
     payload_days: u32,
     max_concurrent: usize,
     tasks: TaskTracker,
-    running: tokio::sync::Semaphore,
+    running: Arc<tokio::sync::Semaphore>,
     stopping: AtomicBool,
     metrics: PrometheusHandle,
 }
@@ -63,10 +66,11 @@ impl Api {
             store,
             public_url: settings.public_url.trim_end_matches('/').to_owned(),
             max_body_bytes: settings.max_body_bytes,
+            intake: intake::Intake::new(settings.max_held_bytes),
             payload_days: settings.payload_days,
             tasks: TaskTracker::new(),
             max_concurrent: settings.max_concurrent,
-            running: tokio::sync::Semaphore::new(settings.max_concurrent),
+            running: Arc::new(tokio::sync::Semaphore::new(settings.max_concurrent)),
             stopping: AtomicBool::new(false),
             metrics,
         }))
@@ -106,6 +110,7 @@ impl Api {
         let compatible = Router::new()
             .route("/images/generations", post(images::generate))
             .route("/images/edits", post(images::edit))
+            .route("/images/variations", post(images::vary))
             .route("/images/{id}", get(videos::images).delete(videos::discard_images))
             .route("/videos", get(videos::list).post(videos::create))
             .route("/videos/{id}", get(videos::one).delete(videos::discard))
