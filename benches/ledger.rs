@@ -115,7 +115,7 @@ fn insert(rows: i64, from: i64, to: i64) -> String {
            '[{{\"index\":0,\"provider\":\"provider-1\",\"route\":\"provider-1/model-1\",\"status\":\"completed\",\"n\":1,\
              \"started_ms\":3,\"duration_ms\":2300,\"cost\":0.04,\"cost_source\":\"price_table\"}}]', \
            '{{\"gateway_ms\":3,\"provider_ms\":2300,\"response_ms\":40,\"total_ms\":2343}}', '[]', 0 \
-         FROM (SELECT n, {from} + n * {step} AS at, h, h % 20 AS a, h / 20 % 40 AS m, h % 13 > 0 AS ok \
+         FROM (SELECT n, {from} + n::bigint * {step} AS at, h, h % 20 AS a, h / 20 % 40 AS m, h % 13 > 0 AS ok \
                FROM (SELECT n, abs(hashint8(n + {from})::bigint) AS h FROM generate_series(0, {rows} - 1) AS n) AS s) AS t"
     )
 }

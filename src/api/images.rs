@@ -254,8 +254,8 @@ async fn answer(
     let task = api.clone();
     let task = async move {
         match later {
-            Some(terms) => Box::pin(once(&task, key, videos::accept(task.clone(), job, asker, terms))).await,
-            None => Box::pin(once(&task, key, serve(task.clone(), job, asker, held))).await,
+            Some(terms) => once(&task, key, videos::accept(task.clone(), job, asker, terms)).await,
+            None => once(&task, key, Box::pin(serve(task.clone(), job, asker, held))).await,
         }
     };
     let task = api.0.tasks.spawn(task.in_current_span());

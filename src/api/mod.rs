@@ -17,10 +17,13 @@ mod models;
 mod payloads;
 mod requests;
 mod routing;
+mod settings;
 mod stream;
 mod videos;
 mod webhooks;
 mod wire;
+
+pub use settings::Settings;
 
 use crate::pipeline::Gateway;
 use crate::store::Store;
@@ -30,34 +33,12 @@ use axum::http::HeaderMap;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
-use serde::Deserialize;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
-
-/// How we are reached.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// Where to listen.
-    pub listen: SocketAddr,
-    /// The address that callers see, for media links; each caller's own Host header when empty.
-    pub public_url: String,
-    /// Largest request body, in bytes.
-    pub max_body_bytes: usize,
-    /// Bytes of request bodies held at once; more are told to come back.
-    pub max_held_bytes: usize,
-    /// Requests served at once; more are told to come back.
-    pub max_concurrent: usize,
-    /// Seconds that running requests are given at a stop.
-    pub drain_seconds: u64,
-    /// Days for which prompts and answers (links, no pictures) are kept: 0, 7 or 30.
-    pub payload_days: u32,
-}
 
 /// What handlers need.
 #[derive(Clone)]

@@ -128,7 +128,9 @@ impl Runner {
             let mut faults = Vec::new();
             for (tries, fault) in join_all(runs).await {
                 faults.extend(fault);
-                tries.into_iter().for_each(|tried| outcome.absorb(tried, candidate));
+                for tried in tries {
+                    outcome.absorb(tried, candidate);
+                }
             }
             outcome.pictures.truncate(job.n as usize);
             if outcome.pictures.len() == job.n as usize {

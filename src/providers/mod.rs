@@ -9,6 +9,7 @@ mod gemini;
 mod google;
 mod ideogram;
 mod kling;
+pub mod lists;
 mod luma;
 mod luma_dream_machine;
 mod minimax;

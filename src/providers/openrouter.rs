@@ -147,7 +147,7 @@ fn ended(error: Option<String>, status: String, usage: Usage) -> Fault {
         Some(_) => Accepted::Yes,
         None => Accepted::Maybe,
     };
-    let kind = if refused { FaultKind::Moderated } else { FaultKind::Empty };
+    let kind = if refused { FaultKind::Moderated } else { FaultKind::Unavailable };
     Fault::new(kind, text).accepted(accepted).code(Some(status)).usage(usage)
 }
 
@@ -301,11 +301,11 @@ mod tests {
             (fault.kind, fault.accepted)
         };
         let ended = |status: &str, error: &str| how(&format!(r#"{{"id":"j1","status":"{status}","error":{error}}}"#));
-        assert_eq!(ended("failed", "\"no luck\""), (FaultKind::Empty, Accepted::Maybe));
+        assert_eq!(ended("failed", "\"no luck\""), (FaultKind::Unavailable, Accepted::Maybe));
         assert_eq!(ended("failed", "\"Blocked by content moderation\""), (FaultKind::Moderated, Accepted::Maybe));
-        assert_eq!(ended("expired", "null"), (FaultKind::Empty, Accepted::Maybe));
+        assert_eq!(ended("expired", "null"), (FaultKind::Unavailable, Accepted::Maybe));
         assert_eq!(ended("paused", "null"), (FaultKind::Malformed, Accepted::Maybe));
         let free = r#"{"id":"j1","status":"cancelled","usage":{"cost":0}}"#;
-        assert_eq!(how(free), (FaultKind::Empty, Accepted::No));
+        assert_eq!(how(free), (FaultKind::Unavailable, Accepted::No));
     }
 }

@@ -23,6 +23,7 @@ mod identity;
 mod ideogram;
 mod kling;
 mod line;
+mod lists;
 mod luma;
 mod luma_dream_machine;
 mod minimax;

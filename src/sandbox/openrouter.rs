@@ -12,6 +12,7 @@ mod request;
 mod tests;
 mod video;
 
+use super::lists;
 use super::book::{Entry, Operation};
 use super::easel::Motif;
 use super::identity::{Key, read_key};
@@ -51,6 +52,7 @@ struct Desk {
 }
 
 pub(super) fn router(world: Arc<World>) -> Router {
+    let lists = lists::of_openrouter(&world);
     Router::new()
         .route("/images", post(make))
         .route("/images/models", get(models))
@@ -59,6 +61,7 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .route("/videos/{id}/content", get(video::content))
         .fallback(async || Refusal::not_found("Path").into_response())
         .with_state(Arc::new(Desk { world, jobs: Shelf::default() }))
+        .merge(lists)
 }
 
 /// A legal request and its route, or the answer that says why it is not.

@@ -120,6 +120,11 @@ fn required(upstream: &str) -> serde_json::Map<String, Value> {
         "edit/search-and-replace" => json!({"search_prompt": "the fox"}),
         "edit/search-and-recolor" => json!({"select_prompt": "the fox"}),
         "edit/outpaint" => json!({"left": 64}),
+        "fal-ai/ideogram/v3/edit" => json!({"mask_url": uri("png:1024x1024")}),
+        "fal-ai/ideogram/character/edit" => {
+            json!({"mask_url": uri("png:1024x1024"), "reference_image_urls": [uri("png:512x512")]})
+        }
+        "fal-ai/veo3.1/first-last-frame-to-video" => json!({"last_frame_url": uri("png:512x512")}),
         _ => json!({}),
     };
     fields.as_object().unwrap().clone()
@@ -158,7 +163,7 @@ async fn make_video(runner: &Runner, route: &Route, mode: Mode) -> Result<(), St
         audio: None,
         images,
         mask: None,
-        extra: serde_json::Map::new(),
+        extra: required(&route.upstream),
     };
     let brief = brief_for(&job, route).map_err(complain)?;
     let deadline = Instant::now() + Duration::from_mins(1);

@@ -7,4 +7,5 @@ pub(super) mod models;
 pub(super) mod page;
 pub(super) mod requests;
 pub(super) mod routing;
+pub(super) mod schema;
 pub(super) mod videos;
