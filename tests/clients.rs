@@ -132,6 +132,8 @@ impl Gateway {
             ("LUMENFALL_DATABASE__URL", format!("sqlite://{}", inside("lumenfall.db"))),
             ("LUMENFALL_MEDIA__STORAGE", format!("file://{}", inside("media"))),
             ("LUMENFALL_AUTH__BOOTSTRAP_KEY", KEY.to_owned()),
+            // The suites receive webhooks on this machine.
+            ("LUMENFALL_WEBHOOKS__ALLOW_PRIVATE", "true".to_owned()),
         ];
         let mut program = Program::start(folder, &[], &environment);
         program.wait_until_ready(&address, "/readyz");

@@ -4,6 +4,8 @@ mod advance;
 mod answer;
 mod background;
 mod drive;
+mod ending;
+mod exchange;
 mod failover;
 mod finish;
 mod fit;

@@ -11,6 +11,7 @@ mod errors;
 mod failover;
 mod idempotency;
 mod images;
+mod jobs;
 mod keys;
 mod kit;
 mod lists;

@@ -71,7 +71,7 @@ async function call(client, method, asked) {
   }
 }
 
-function tally(line) {
+export function tally(line) {
   if (TALLY) appendFileSync(TALLY, `${JSON.stringify(line)}\n`);
 }
 
