@@ -80,9 +80,8 @@ impl Adapter for Kling {
                 let refused = text.to_lowercase().contains("risk control");
                 let kind = if refused { FaultKind::Moderated } else { FaultKind::Unavailable };
                 let taken = task.final_unit_deduction.and_then(|units| units.parse::<Decimal>().ok());
-                let accepted = taken.map_or(Accepted::Maybe, |units| {
-                    if units.is_zero() { Accepted::No } else { Accepted::Yes }
-                });
+                let accepted =
+                    taken.map_or(Accepted::Maybe, |units| if units.is_zero() { Accepted::No } else { Accepted::Yes });
                 let code = Some("failed".to_owned());
                 Err(Fault::new(kind, text).accepted(accepted).status(reply.status).code(code))
             }

@@ -91,9 +91,7 @@ impl Adapter for MiniMax {
                 Err(fault.accepted(Accepted::Maybe).status(reply.status).code(Some("Fail".to_owned())))
             }
             (Leg::Poll, status) => Err(shapes::unknown_status(status.unwrap_or_default())),
-            (Leg::Fetch | Leg::Cancel, _) => {
-                Ok(done(answer.file.and_then(|file| file.download_url), None))
-            }
+            (Leg::Fetch | Leg::Cancel, _) => Ok(done(answer.file.and_then(|file| file.download_url), None)),
         }
     }
 
@@ -116,9 +114,9 @@ impl Adapter for MiniMax {
 /// Moves prompt and pictures into the list that the newer videos read.
 fn nest_content(body: &mut Map<String, Value>) {
     let text = body.remove("prompt").map(|prompt| json!({"type": "text", "text": prompt}));
-    let frames = ["first_frame", "last_frame"].into_iter().filter_map(|role| {
-        Some(json!({"type": "image_url", "image_url": {"url": body.remove(role)?}, "role": role}))
-    });
+    let frames = ["first_frame", "last_frame"]
+        .into_iter()
+        .filter_map(|role| Some(json!({"type": "image_url", "image_url": {"url": body.remove(role)?}, "role": role})));
     let content: Vec<Value> = frames.collect();
     body.insert("content".to_owned(), text.into_iter().chain(content).collect());
 }

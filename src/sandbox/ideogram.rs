@@ -12,10 +12,10 @@ mod tests;
 
 use super::bill;
 use super::easel::Motif;
+use super::files::Files;
 use super::form::Form;
 use super::identity::{Key, fresh_hex, read_key};
 use super::sale::{Sale, Why, turn_away};
-use super::files::Files;
 use super::world::{World, today};
 use crate::base::Timestamp;
 use crate::catalog::Route;

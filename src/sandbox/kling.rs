@@ -175,12 +175,7 @@ async fn query(State(queue): State<Arc<Queue>>, Query(asked): Query<Asked>, head
     tell(&queue, &asked.task_ids, &headers, |job, base, fault| json!([second::show(job, base, fault)]))
 }
 
-fn tell(
-    queue: &Queue,
-    id: &str,
-    headers: &HeaderMap,
-    show: impl Fn(&Job, &str, Option<Fault>) -> Value,
-) -> Response {
+fn tell(queue: &Queue, id: &str, headers: &HeaderMap, show: impl Fn(&Job, &str, Option<Fault>) -> Value) -> Response {
     if let Err(refusal) = identify(headers) {
         return refusal;
     }

@@ -8,8 +8,8 @@
 mod alibaba;
 mod bfl;
 mod bill;
-pub mod book;
 mod body;
+pub mod book;
 mod byteplus;
 mod clip;
 mod control;

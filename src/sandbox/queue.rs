@@ -200,7 +200,8 @@ impl Queue {
         };
         self.world.book.write(entry.model(&job.route.upstream));
         let made = job.phase() == Phase::Done && job.fate == Fate::Made;
-        let rule = self.world.rules.pick(self.provider, &job.route, |fault| made && fault.is_some_and(Fault::at_result));
+        let rule =
+            self.world.rules.pick(self.provider, &job.route, |fault| made && fault.is_some_and(Fault::at_result));
         Some((job, rule.and_then(|rule| rule.fault)))
     }
 

@@ -14,10 +14,10 @@ mod tests;
 
 use super::bill;
 use super::easel::Motif;
+use super::files::Files;
 use super::form::Form;
 use super::identity::{Key, fresh_uuid, read_key};
 use super::sale::{Sale, Why, turn_away};
-use super::files::Files;
 use super::world::{World, today};
 use crate::base::{Timestamp, Usd};
 use crate::catalog::Route;

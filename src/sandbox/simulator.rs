@@ -2,8 +2,8 @@
 
 use super::world::World;
 use super::{
-    alibaba, bfl, byteplus, fal, fireworks, gemini, ideogram, kling, luma, luma_dream_machine, minimax, openai, openrouter, recraft, replicate, runware, runway,
-    stability, together, vertex, xai,
+    alibaba, bfl, byteplus, fal, fireworks, gemini, ideogram, kling, luma, luma_dream_machine, minimax, openai,
+    openrouter, recraft, replicate, runware, runway, stability, together, vertex, xai,
 };
 use axum::Router;
 use std::sync::Arc;

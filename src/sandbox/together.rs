@@ -15,9 +15,9 @@ mod tests;
 
 use super::bill;
 use super::easel::Motif;
+use super::files::Files;
 use super::identity::{Key, fresh_hex, read_key};
 use super::sale::{Sale, Why, turn_away};
-use super::files::Files;
 use super::world::World;
 use crate::catalog::Route;
 use axum::Router;

@@ -18,6 +18,7 @@ use super::book::{Entry, Operation};
 use super::easel::Motif;
 use super::identity::{Key, fresh_uuid, read_key};
 use super::mischief;
+use super::shelf::Shelf;
 use super::steering::{Fault, Rule};
 use super::world::{World, today};
 use crate::catalog::Route;
@@ -33,7 +34,6 @@ use bytes::Bytes;
 use error::Refusal;
 use request::{Film, Order};
 use serde_json::{Map, Value, json};
-use super::shelf::Shelf;
 use std::sync::Arc;
 use std::time::Duration;
 

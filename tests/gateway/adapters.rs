@@ -1,8 +1,8 @@
 //! Every fixture conversation, twice: through the adapter alone, and through the whole gateway.
 
 use super::kit::{
-    DEPLOYED, DEPLOYED_MODEL, Ends, Fixture, KEY, Kit, Scripted, file, fill, film, matches, mime, picture_facts, pointed,
-    runner,
+    DEPLOYED, DEPLOYED_MODEL, Ends, Fixture, KEY, Kit, Scripted, file, fill, film, matches, mime, picture_facts,
+    pointed, runner,
 };
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};

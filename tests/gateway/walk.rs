@@ -75,8 +75,12 @@ fn shorten(value: &Value) -> String {
 async fn make_video(runner: &Runner, route: &Route, mode: Mode) -> Result<(), String> {
     let complain = |what: String| format!("{} {mode}: {what}", route.executed_model());
     let images = match mode {
-        Mode::ImageToVideo => vec![Input { mime: "image/png".to_owned(), bytes: Bytes::from(picture("png:512x512")), size: None }],
-        Mode::VideoToVideo => vec![Input { mime: "video/mp4".to_owned(), bytes: Bytes::from(clip("mp4:5")), size: None }],
+        Mode::ImageToVideo => {
+            vec![Input { mime: "image/png".to_owned(), bytes: Bytes::from(picture("png:512x512")), size: None }]
+        }
+        Mode::VideoToVideo => {
+            vec![Input { mime: "video/mp4".to_owned(), bytes: Bytes::from(clip("mp4:5")), size: None }]
+        }
         _ => Vec::new(),
     };
     let job = Job {

@@ -16,11 +16,7 @@ use std::sync::Arc;
 const SHAPES: [&str; 8] = ["16:9", "9:16", "1:1", "4:3", "3:4", "3:2", "2:3", "21:9"];
 
 /// Reads a creating call; `None` when there is no such endpoint or no such model there.
-pub(super) fn read(
-    path: &str,
-    body: &Map<String, Value>,
-    queue: &Queue,
-) -> Result<Option<(Order, Arc<Route>)>, Flaw> {
+pub(super) fn read(path: &str, body: &Map<String, Value>, queue: &Queue) -> Result<Option<(Order, Arc<Route>)>, Flaw> {
     let fields = Fields(body);
     let name = fields.text("model_name")?.unwrap_or_default();
     let (upstream, mode) = match path {
@@ -88,7 +84,8 @@ fn video(fields: Fields<'_>, route: &Route, mode: Mode) -> Result<(Work, Usd), F
     let pro = fields.one_of("mode", &["std", "pro"])? == Some("pro");
     let sound = fields.one_of("sound", &["on", "off"])? == Some("on");
     let name = route.upstream.rsplit('/').next().unwrap_or_default();
-    if sound && ((name == "kling-v2-6" && !pro) || ["kling-v1", "kling-v2-master", "kling-v2-5-turbo"].contains(&name)) {
+    if sound && ((name == "kling-v2-6" && !pro) || ["kling-v1", "kling-v2-master", "kling-v2-5-turbo"].contains(&name))
+    {
         return Err(Flaw::new("sound", "is not supported by this model in this mode"));
     }
     let shape = fields.one_of("aspect_ratio", &SHAPES[..3])?;
@@ -105,7 +102,8 @@ fn video(fields: Fields<'_>, route: &Route, mode: Mode) -> Result<(Work, Usd), F
         _ => 5..=10,
     };
     let fits = |seconds: &u32| bounds.contains(seconds) && (*bounds.start() == 3 || seconds.is_multiple_of(5));
-    let seconds = said.parse().ok().filter(fits).ok_or_else(|| Flaw::new("duration", "is not a length of the model"))?;
+    let seconds =
+        said.parse().ok().filter(fits).ok_or_else(|| Flaw::new("duration", "is not a length of the model"))?;
     Ok((Work::Video(seconds), bill::video(&route.price, fields.0, seconds)))
 }
 
@@ -133,9 +131,7 @@ pub(super) fn show(job: &Job, base: &str, fault: Option<Fault>) -> Value {
         let links = super::links(job, base, fault).into_iter().enumerate();
         task["task_result"] = match &job.work {
             Work::Video(seconds) => {
-                let file = |(index, url): (usize, String)| {
-                    json!({"id": format!("{}-{index}", job.id), "url": url, "duration": format!("{seconds}.1")})
-                };
+                let file = |(index, url): (usize, String)| json!({"id": format!("{}-{index}", job.id), "url": url, "duration": format!("{seconds}.1")});
                 json!({"videos": links.map(file).collect::<Vec<_>>()})
             }
             Work::Pictures(_) => {

@@ -11,11 +11,7 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 /// Reads a creating call; `None` when there is no such endpoint or no such model there.
-pub(super) fn read(
-    path: &str,
-    body: &Map<String, Value>,
-    queue: &Queue,
-) -> Result<Option<(Order, Arc<Route>)>, Flaw> {
+pub(super) fn read(path: &str, body: &Map<String, Value>, queue: &Queue) -> Result<Option<(Order, Arc<Route>)>, Flaw> {
     let fields = Fields(body);
     let (kind, _) = path.split_once('/').unwrap_or_default();
     let (prompt, framed) = match kind {

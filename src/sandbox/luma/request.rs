@@ -11,8 +11,7 @@ use crate::media::{Format, Ratio, Size};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-const PICTURES: [&str; 12] =
-    ["3:1", "2:1", "21:9", "16:9", "4:3", "3:2", "1:1", "3:4", "2:3", "9:16", "1:2", "1:3"];
+const PICTURES: [&str; 12] = ["3:1", "2:1", "21:9", "16:9", "4:3", "3:2", "1:1", "3:4", "2:3", "9:16", "1:2", "1:3"];
 const VIDEOS: [&str; 6] = ["9:16", "3:4", "1:1", "4:3", "16:9", "21:9"];
 
 /// A legal call.
@@ -36,8 +35,7 @@ impl Order {
         };
         let model = fields.text("model")?.unwrap_or("uni-1");
         let route = queue.route(model, mode).ok_or_else(|| Flaw::new("model", "is not a model of this type"))?;
-        let (work, price) =
-            if kind == "video" { video(fields, &route)? } else { still(fields, &route, kind, prompt)? };
+        let (work, price) = if kind == "video" { video(fields, &route)? } else { still(fields, &route, kind, prompt)? };
         Ok(Self { prompt: prompt.to_owned(), route, work, price })
     }
 }

@@ -103,7 +103,8 @@ fn read(queue: &Queue, body: &Map<String, Value>) -> Result<(Job, String), Flaw>
     if body.contains_key("last_frame_image") && !model.contains("Hailuo-02") {
         return Err(Flaw::new("last_frame_image", "is not supported by this model"));
     }
-    let tiers: &[&str] = if model.contains("Hailuo-02") && framed { &["512P", "768P", "1080P"] } else { &["768P", "1080P"] };
+    let tiers: &[&str] =
+        if model.contains("Hailuo-02") && framed { &["512P", "768P", "1080P"] } else { &["768P", "1080P"] };
     let resolution = fields.one_of("resolution", tiers)?.unwrap_or("768P");
     let seconds = fields.whole("duration", 6..=10)?.unwrap_or(6);
     if ![6, 10].contains(&seconds) || (resolution == "1080P" && seconds == 10) {
@@ -218,7 +219,8 @@ fn read_newer(queue: &Queue, body: &Map<String, Value>) -> Result<(Job, String),
     let mode = if frames == 0 { Mode::TextToVideo } else { Mode::ImageToVideo };
     let model = fields.text("model")?.unwrap_or_default();
     let route = queue.route(model, mode).ok_or_else(|| Flaw::new("model", "is unknown"))?;
-    let (tiers, least): (&[&str], u32) = if model == "MiniMax-H3" { (&["768P", "2K"], 4) } else { (&["480P", "768P"], 5) };
+    let (tiers, least): (&[&str], u32) =
+        if model == "MiniMax-H3" { (&["768P", "2K"], 4) } else { (&["480P", "768P"], 5) };
     fields.one_of("resolution", tiers)?;
     let ratio = fields.one_of("ratio", &["adaptive", "21:9", "16:9", "4:3", "1:1", "3:4", "9:16"])?;
     if frames == 0 && ratio.is_none_or(|ratio| ratio == "adaptive") {

@@ -89,8 +89,8 @@ pub(super) fn ticket(id: &str, base: &str) -> Value {
 /// `GET /videos/{id}`
 pub(super) async fn poll(State(desk): State<Arc<Desk>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
     let base = format!("{}/{ID}", desk.world.base_url(&headers));
-    let found = identify(&headers)
-        .and_then(|_| desk.jobs.change(&id, Job::look).ok_or_else(|| Refusal::not_found("Job")));
+    let found =
+        identify(&headers).and_then(|_| desk.jobs.change(&id, Job::look).ok_or_else(|| Refusal::not_found("Job")));
     let response = match found {
         Ok(job) => tell(&desk, &job, &id, &base),
         Err(refusal) => refusal.into_response(),

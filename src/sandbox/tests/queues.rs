@@ -98,7 +98,10 @@ async fn runway_films_and_says_what_it_cost() {
         let (_, task) = client.post("/v1/text_to_video", with(body.clone(), &json!({"promptText": extra}))).await;
         let path = format!("/v1/tasks/{}", task["id"].as_str().unwrap());
         let (said, last) = client.follow(&path, "/status").await;
-        assert_eq!((said[2].as_str(), &last["failureCode"], &last["cost"]["credits"]), ("FAILED", &json!(code), &json!(0)));
+        assert_eq!(
+            (said[2].as_str(), &last["failureCode"], &last["cost"]["credits"]),
+            ("FAILED", &json!(code), &json!(0))
+        );
     }
     let (_, task) = client.post("/v1/text_to_video", body.clone()).await;
     let path = format!("/v1/tasks/{}", task["id"].as_str().unwrap());

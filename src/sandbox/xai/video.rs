@@ -83,8 +83,7 @@ pub(super) fn enqueue(desk: &Desk, film: Film, route: &Arc<Route>, rule: Option<
 
 /// `GET /videos/{request_id}`
 pub(super) async fn poll(State(desk): State<Arc<Desk>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
-    let found =
-        identify(&headers).and_then(|_| desk.jobs.change(&id, Job::look).ok_or_else(Refusal::no_path));
+    let found = identify(&headers).and_then(|_| desk.jobs.change(&id, Job::look).ok_or_else(Refusal::no_path));
     let entry = |status: StatusCode| Entry::new(ID, Operation::Poll, status.as_u16()).job(&id);
     match found {
         Err(refusal) => {
