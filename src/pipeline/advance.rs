@@ -4,8 +4,10 @@
 use super::background::read_view;
 use super::drive::{Course, Driver, PATIENT_READS, Pause, Step};
 use super::failover::{bill_fault, split};
+use super::finish::Finisher;
 use super::fit::{Adjustment, fit};
 use super::gateway::Gateway;
+use super::inputs::prepare;
 use super::keep::{Unkept, keep};
 use super::ledger::Settlement;
 use super::papers::{Made, Request, Stage, State, Track, View};
@@ -292,7 +294,7 @@ impl Desk {
         let wire = Wire { client: &runner.finisher.client, to: &credential.destination };
         let first_byte = runner.ticket_patience();
         let (adapter, site) = (upstream.adapter, &upstream.site);
-        let driver = Driver { adapter, site, wire: &wire, reads: PATIENT_READS, first_byte };
+        let driver = Driver { adapter, site, wire: &wire, reads: PATIENT_READS, first_byte, partials: None };
         let now = Timestamp::now();
         let deadline = Instant::now() + span(now, track.until);
         let (mut step, course) = match &track.stage {
@@ -301,8 +303,8 @@ impl Desk {
             _ => {
                 let papers = papers().await?;
                 let candidate = papers.candidate(frame.position).ok_or(Halt::Trouble)?;
-                let opened =
-                    brief(&papers.request, &candidate.route, track.n, inputs).and_then(|brief| driver.open(&brief));
+                let brief = brief(&papers.request, &candidate.route, track.n, inputs, &runner.finisher).await;
+                let opened = brief.and_then(|brief| driver.open(&brief));
                 (opened.unwrap_or_else(Step::Failed), None)
             }
         };
@@ -366,7 +368,8 @@ impl Desk {
                     Some((upstream, credential)) => {
                         let wire = Wire { client: &runner.finisher.client, to: &credential.destination };
                         let (adapter, site) = (upstream.adapter, &upstream.site);
-                        let driver = Driver { adapter, site, wire: &wire, reads: 1, first_byte: LAST_FETCH };
+                        let driver =
+                            Driver { adapter, site, wire: &wire, reads: 1, first_byte: LAST_FETCH, partials: None };
                         driver.give_up(&course.call).await
                     }
                     None => given_up(),
@@ -515,11 +518,18 @@ impl Gateway {
 }
 
 /// What the provider is asked, its inputs put in.
-fn brief(request: &Request, route: &Route, n: u32, inputs: &[(Input, bool)]) -> Result<Brief, Fault> {
+async fn brief(
+    request: &Request,
+    route: &Route,
+    n: u32,
+    inputs: &[(Input, bool)],
+    finisher: &Finisher,
+) -> Result<Brief, Fault> {
     let of = |mask: bool| inputs.iter().filter(move |input| input.1 == mask).map(|input| input.0.clone());
     let job = Job { images: of(false).collect(), mask: of(true).next(), ..request.job.clone() };
     let fit = fit(&job, route).map_err(|misfit| Fault::new(FaultKind::BadRequest, misfit.0))?;
-    Ok(fit.brief(&job, route, n))
+    let cut = prepare(&job, route, finisher).await?;
+    Ok(fit.brief(cut.job.as_ref().unwrap_or(&job), route, n))
 }
 
 /// What a track needs to know of its job.
@@ -672,8 +682,9 @@ fn bill(
         let text = "the provider answered without a result";
         return over(papers, frame, track, Fault::new(FaultKind::Empty, text).accepted(Accepted::Maybe));
     }
-    let told =
-        |one: &Result<(Made, Vec<&'static str>), Unkept>| one.as_ref().ok().map(|(made, _)| (made.size, made.millis));
+    let told = |one: &Result<(Made, Vec<&'static str>), Unkept>| {
+        one.as_ref().ok().map(|(made, _)| (made.came.or(made.size), made.millis))
+    };
     let sizes = kept.iter().map(|one| told(one).and_then(|told| told.0).unwrap_or(candidate.fit.expect)).collect();
     let measured = kept.iter().find_map(|one| told(one)?.1).map(|millis| Decimal::from(millis) / Decimal::from(1000));
     let made = candidate.made(&papers.request.job, sizes, usage);
@@ -684,7 +695,7 @@ fn bill(
     for one in kept {
         match one {
             Ok((one, notes)) => {
-                adjustments.extend(one.size.and_then(|size| candidate.fit.size_surprise(size)));
+                adjustments.extend(one.came.or(one.size).and_then(|size| candidate.fit.size_surprise(size)));
                 adjustments.extend(notes.into_iter().map(Adjustment::of_conversion));
                 made.push(one);
             }

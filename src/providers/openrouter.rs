@@ -6,7 +6,7 @@
 //! by `metadata.error_type`. A 403 is mostly moderation, a 402 an empty purse or too much in flight. Its SDKs take a
 //! server address, so they can be pointed at the simulator.
 
-use super::{Adapter, Card, Reach, Site, Turn, shapes};
+use super::{Adapter, Card, Event, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Mode, Output, Source, Usage};
 use crate::outbound::auth::AuthScheme;
@@ -73,6 +73,16 @@ impl Adapter for OpenRouter {
         }
     }
 
+    fn event(&self, asked: &Call, event: &Reply) -> Result<Event, Fault> {
+        shapes::event::<Counted>(event, |counted| bill(Some(&counted))).map_err(|failed| match failed {
+            // As an error inside a 200: generation had begun.
+            shapes::Ended::Failed(_) => parse::<Value>(asked, event).err().unwrap_or_else(|| {
+                Fault::new(FaultKind::Unavailable, "the provider's stream ended in an error").accepted(Accepted::Maybe)
+            }),
+            shapes::Ended::Garbled(fault) => fault,
+        })
+    }
+
     fn fault(&self, asked: &Call, reply: &Reply) -> Fault {
         let fault = shapes::fault(asked, reply);
         let error = serde_json::from_slice::<Failed>(&reply.body).ok().and_then(|body| body.error).unwrap_or_default();
@@ -137,7 +147,7 @@ fn ended(error: Option<String>, status: String, usage: Usage) -> Fault {
         Some(_) => Accepted::Yes,
         None => Accepted::Maybe,
     };
-    let kind = if refused { FaultKind::Moderated } else { FaultKind::Empty };
+    let kind = if refused { FaultKind::Moderated } else { FaultKind::Unavailable };
     Fault::new(kind, text).accepted(accepted).code(Some(status)).usage(usage)
 }
 
@@ -291,11 +301,11 @@ mod tests {
             (fault.kind, fault.accepted)
         };
         let ended = |status: &str, error: &str| how(&format!(r#"{{"id":"j1","status":"{status}","error":{error}}}"#));
-        assert_eq!(ended("failed", "\"no luck\""), (FaultKind::Empty, Accepted::Maybe));
+        assert_eq!(ended("failed", "\"no luck\""), (FaultKind::Unavailable, Accepted::Maybe));
         assert_eq!(ended("failed", "\"Blocked by content moderation\""), (FaultKind::Moderated, Accepted::Maybe));
-        assert_eq!(ended("expired", "null"), (FaultKind::Empty, Accepted::Maybe));
+        assert_eq!(ended("expired", "null"), (FaultKind::Unavailable, Accepted::Maybe));
         assert_eq!(ended("paused", "null"), (FaultKind::Malformed, Accepted::Maybe));
         let free = r#"{"id":"j1","status":"cancelled","usage":{"cost":0}}"#;
-        assert_eq!(how(free), (FaultKind::Empty, Accepted::No));
+        assert_eq!(how(free), (FaultKind::Unavailable, Accepted::No));
     }
 }

@@ -17,6 +17,7 @@ use super::book::{Entry, Operation};
 use super::easel::Motif;
 use super::identity::{Key, fresh_uuid, read_key};
 use super::mischief;
+use super::shelf::Shelf;
 use super::steering::{Fault, Rule};
 use super::world::World;
 use crate::base::Usd;
@@ -31,8 +32,7 @@ use bytes::Bytes;
 use error::Refusal;
 use request::{AT_ONCE, Order};
 use serde_json::{Map, Value, json};
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use task::{Fate, Task};
 
@@ -45,26 +45,15 @@ const LATENCY: Duration = Duration::from_millis(20);
 /// How many polls find a task unfinished unless a rule says otherwise.
 const POLLS: u32 = 2;
 
-/// Requests that are remembered, with their files.
-const KEPT: usize = 2_000;
-
 /// The account, with what it had made.
 struct Desk {
     world: Arc<World>,
-    tasks: Mutex<VecDeque<Task>>,
+    tasks: Shelf<Task>,
 }
 
 impl Desk {
-    fn tasks(&self) -> MutexGuard<'_, VecDeque<Task>> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn keep(&self, task: Task) {
-        let mut tasks = self.tasks();
-        tasks.push_back(task);
-        if tasks.len() > KEPT {
-            tasks.pop_front();
-        }
+        self.tasks.add(task.id.clone(), task);
     }
 
     /// Where files are, as this client calls us.
@@ -80,7 +69,7 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .route("/tasks/{id}/cancel", post(cancel))
         .route("/files/{name}", get(file))
         .fallback(async || Refusal::wrong_endpoint().into_response())
-        .with_state(Arc::new(Desk { world, tasks: Mutex::default() }))
+        .with_state(Arc::new(Desk { world, tasks: Shelf::default() }))
 }
 
 /// Whether the key's account is out of money, when the key is known at all.
@@ -229,7 +218,7 @@ async fn show(State(desk): State<Arc<Desk>>, Path(id): Path<String>, headers: He
         return refusal.into_response();
     }
     write(200);
-    let found = desk.tasks().iter_mut().find(|task| task.id == id).map(|task| {
+    let found = desk.tasks.change(&id, |task| {
         task.polled = task.polled.saturating_add(1);
         task.clone()
     });
@@ -252,11 +241,15 @@ async fn show(State(desk): State<Arc<Desk>>, Path(id): Path<String>, headers: He
 async fn cancel(State(desk): State<Arc<Desk>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
     let mut refund = Usd::ZERO;
     let outcome = identify(&headers).and_then(|_| {
-        let mut tasks = desk.tasks();
-        let waiting = tasks.iter_mut().find(|task| task.id == id && task.status() == "PENDING");
-        let task = waiting.ok_or_else(Refusal::not_pending)?;
-        refund = std::mem::take(&mut task.billed);
-        task.fate = Fate::Cancelled;
+        let given_up = desk.tasks.change(&id, |task| {
+            let waiting = task.status() == "PENDING";
+            if waiting {
+                refund = std::mem::take(&mut task.billed);
+                task.fate = Fate::Cancelled;
+            }
+            waiting
+        });
+        given_up.filter(|waiting| *waiting).ok_or_else(Refusal::not_pending)?;
         Ok(Json(json!({"request_id": fresh_uuid()})).into_response())
     });
     let response = outcome.unwrap_or_else(IntoResponse::into_response);
@@ -268,7 +261,7 @@ async fn cancel(State(desk): State<Arc<Desk>>, Path(id): Path<String>, headers: 
 /// A result file: public.
 async fn file(State(desk): State<Arc<Desk>>, Path(name): Path<String>) -> Response {
     let index = |task: &Task| (0..task.order.count).find(|index| task.file(*index) == name);
-    let found = desk.tasks().iter().find_map(|task| Some((task.clone(), index(task)?)));
+    let found = desk.tasks.all().into_iter().find_map(|task| index(&task).map(|index| (task, index)));
     let Some((task, index)) = found.filter(|(task, _)| task.fate == Fate::Made) else {
         desk.world.book.write(Entry::new(ID, Operation::File, 404));
         return StatusCode::NOT_FOUND.into_response();

@@ -15,6 +15,7 @@ mod tests;
 use super::book::{Entry, Operation};
 use super::easel::Motif;
 use super::identity::{Key, fresh_hex, read_key};
+use super::shelf::Shelf;
 use super::steering::{Fault, Rule};
 use super::world::World;
 use super::{bill, mischief};
@@ -31,8 +32,7 @@ use bytes::Bytes;
 use error::Refusal;
 use request::Order;
 use serde_json::{Map, Value, json};
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use task::{Fate, Task};
 
@@ -45,14 +45,11 @@ const LATENCY: Duration = Duration::from_millis(20);
 /// How many polls find a task unfinished unless a rule says otherwise.
 const POLLS: u32 = 2;
 
-/// Tasks and pictures that are remembered.
-const KEPT: usize = 2_000;
-
 /// The account: its tasks, and the pictures behind its links.
 struct Desk {
     world: Arc<World>,
-    tasks: Mutex<VecDeque<Task>>,
-    files: Mutex<VecDeque<(String, Arc<Route>, Motif)>>,
+    tasks: Shelf<Task>,
+    files: Shelf<(Arc<Route>, Motif)>,
 }
 
 pub(super) fn router(world: Arc<World>) -> Router {
@@ -62,11 +59,7 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .route("/contents/generations/tasks/{id}", get(show).delete(remove))
         .route("/files/{name}", get(file))
         .fallback(async || Refusal::no_path().into_response())
-        .with_state(Arc::new(Desk { world, tasks: Mutex::default(), files: Mutex::default() }))
-}
-
-fn locked<T>(shelf: &Mutex<T>) -> MutexGuard<'_, T> {
-    shelf.lock().unwrap_or_else(PoisonError::into_inner)
+        .with_state(Arc::new(Desk { world, tasks: Shelf::default(), files: Shelf::default() }))
 }
 
 /// Whether the key's account is out of money, when the key is known at all.
@@ -194,11 +187,7 @@ async fn deliver(
         } else {
             let name = format!("{}_0.{}", fresh_hex(), order.format.extension());
             slot["url"] = format!("{}/{ID}/files/{name}", desk.world.base_url(headers)).into();
-            let mut files = locked(&desk.files);
-            files.push_back((name, Arc::clone(route), motif));
-            if files.len() > KEPT {
-                files.pop_front();
-            }
+            desk.files.add(name, (Arc::clone(route), motif));
         }
         data.push(slot);
     }
@@ -252,11 +241,7 @@ async fn create(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes) 
     let id = task.id.clone();
     if refused || !spared(rule) {
         entry = entry.job(&id).billed(task.billed);
-        let mut tasks = locked(&desk.tasks);
-        tasks.push_back(task);
-        if tasks.len() > KEPT {
-            tasks.pop_front();
-        }
+        desk.tasks.add(id.clone(), task);
     }
     world.book.write(entry);
     sign(match misbehave(world, rule, refusal).await {
@@ -271,7 +256,7 @@ async fn show(State(desk): State<Arc<Desk>>, Path(id): Path<String>, headers: He
         desk.world.book.write(Entry::new(ID, Operation::Poll, refusal.status.as_u16()).job(&id));
         return sign(refusal.into_response());
     }
-    let found = locked(&desk.tasks).iter_mut().find(|task| task.id == id).map(|task| {
+    let found = desk.tasks.change(&id, |task| {
         task.polled = task.polled.saturating_add(1);
         task.clone()
     });
@@ -302,8 +287,8 @@ async fn list(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
     if let Err(refusal) = identify(&headers) {
         return sign(refusal.into_response());
     }
-    let tasks = locked(&desk.tasks);
-    let items: Vec<Value> = tasks.iter().rev().map(|task| task.show(&link(&desk.world, &headers, &task.id))).collect();
+    let show = |task: &Task| task.show(&link(&desk.world, &headers, &task.id));
+    let items: Vec<Value> = desk.tasks.all().iter().map(show).collect();
     sign(Json(json!({"total": items.len(), "items": items})).into_response())
 }
 
@@ -311,15 +296,18 @@ async fn list(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
 async fn remove(State(desk): State<Arc<Desk>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
     let mut refund = Usd::ZERO;
     let outcome = identify(&headers).and_then(|_| {
-        let mut tasks = locked(&desk.tasks);
-        let at = tasks.iter().position(|task| task.id == id).ok_or_else(|| Refusal::no_task(&id))?;
-        match tasks[at].status() {
-            "running" => return Err(Refusal::task_runs()),
-            "queued" => {
-                refund = std::mem::take(&mut tasks[at].billed);
-                tasks[at].fate = Fate::Cancelled;
+        let status = desk.tasks.change(&id, |task| {
+            let status = task.status();
+            if status == "queued" {
+                refund = std::mem::take(&mut task.billed);
+                task.fate = Fate::Cancelled;
             }
-            _ => drop(tasks.remove(at)),
+            status
+        });
+        match status.ok_or_else(|| Refusal::no_task(&id))? {
+            "running" => return Err(Refusal::task_runs()),
+            "queued" => {}
+            _ => drop(desk.tasks.remove(&id)),
         }
         Ok(Json(json!({})).into_response())
     });
@@ -331,12 +319,10 @@ async fn remove(State(desk): State<Arc<Desk>>, Path(id): Path<String>, headers: 
 
 /// A result file: public.
 async fn file(State(desk): State<Arc<Desk>>, Path(name): Path<String>) -> Response {
-    let video = locked(&desk.tasks)
-        .iter()
-        .find(|task| name.strip_suffix(".mp4") == Some(&task.id) && task.status() == "succeeded")
-        .map(|task| (Arc::clone(&task.route), super::clip::clip(task.seconds * 1000)));
-    let picture = locked(&desk.files).iter().find(|(known, ..)| *known == name).cloned();
-    let route = video.as_ref().map(|(route, _)| route).or(picture.as_ref().map(|(_, route, _)| route));
+    let task = name.strip_suffix(".mp4").and_then(|id| desk.tasks.find(id)).filter(|task| task.status() == "succeeded");
+    let video = task.map(|task| (Arc::clone(&task.route), super::clip::clip(task.seconds * 1000)));
+    let picture = desk.files.find(&name);
+    let route = video.as_ref().map(|(route, _)| route).or(picture.as_ref().map(|(route, _)| route));
     let Some(route) = route.map(Arc::clone) else {
         desk.world.book.write(Entry::new(ID, Operation::File, 404));
         return StatusCode::NOT_FOUND.into_response();
@@ -346,7 +332,7 @@ async fn file(State(desk): State<Arc<Desk>>, Path(name): Path<String>) -> Respon
     desk.world.book.write(Entry::new(ID, Operation::File, 200).model(&route.upstream));
     let (mime, bytes) = match (video, picture) {
         (Some((_, bytes)), _) => ("video/mp4", Some(bytes)),
-        (None, Some((_, _, motif))) => (motif.format.mime(), desk.world.easel.draw(&spoil(motif, fault)).await),
+        (None, Some((_, motif))) => (motif.format.mime(), desk.world.easel.draw(&spoil(motif, fault)).await),
         (None, None) => ("", None),
     };
     match (bytes, fault) {

@@ -131,7 +131,8 @@ async fn missing_pictures_come_from_the_next_route() {
     assert_eq!(attempts(&got.json).len(), 3, "one failed call, then 4 + 2");
     // The last route fails half-way: an error, and what was paid for stays in the books and fetchable.
     kit.control(json!({"provider": "fal", "fault": "status", "status": 503, "times": 1})).await;
-    let got = kit.generate(json!({"model": "fal/flux.1-schnell", "prompt": "a fox", "n": 6, "size": "64x64"})).await;
+    let got =
+        kit.generate(json!({"model": "fal/fal-ai/flux/schnell", "prompt": "a fox", "n": 6, "size": "64x64"})).await;
     assert_eq!(got.error(), (503, "UPSTREAM_ERROR", "none"), "never fewer pictures as a success");
     let id = got.header("x-lumenfall-request-id");
     let row = kit.get(&format!("/v1/requests/{id}")).await.json;

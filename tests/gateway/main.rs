@@ -13,13 +13,18 @@ mod idempotency;
 mod images;
 mod keys;
 mod kit;
+mod lists;
 mod matrix;
 mod models;
 mod outage;
 mod overrides;
 #[path = "../kit/postgres.rs"]
 mod postgres;
+mod prices;
 mod program;
 mod routing;
+mod shapes;
+mod streams;
+mod uploads;
 mod videos;
 mod walk;

@@ -1,16 +1,13 @@
 //! The tasks. They are small: their pictures are drawn when somebody asks for them.
 
 use super::super::identity::fresh_uuid;
+use super::super::shelf::Shelf;
 use super::request::Order;
 use crate::base::Usd;
 use crate::catalog::Route;
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// Tasks that are kept; older ones are forgotten, with their files.
-const KEPT: usize = 2_000;
 
 /// How long a result link works after it was first told.
 const LINK_LIFE: Duration = Duration::from_mins(10);
@@ -105,46 +102,30 @@ impl Task {
     }
 }
 
-#[derive(Default)]
-struct Shelf {
-    by_id: HashMap<String, Arc<Task>>,
-    oldest_first: VecDeque<String>,
-}
-
 /// All tasks.
 #[derive(Default)]
-pub(super) struct Tasks(Mutex<Shelf>);
+pub(super) struct Tasks(Shelf<Arc<Task>>);
 
 impl Tasks {
     pub(super) fn add(&self, task: Task) {
-        let mut tasks = self.locked();
-        tasks.oldest_first.push_back(task.id.clone());
-        tasks.by_id.insert(task.id.clone(), Arc::new(task));
-        while tasks.oldest_first.len() > KEPT {
-            let Some(oldest) = tasks.oldest_first.pop_front() else { break };
-            tasks.by_id.remove(&oldest);
-        }
+        self.0.add(task.id.clone(), Arc::new(task));
     }
 
     /// The task as its files know it.
     pub(super) fn find(&self, id: &str) -> Option<Arc<Task>> {
-        self.locked().by_id.get(id).map(Arc::clone)
+        self.0.find(id)
     }
 
     /// Somebody asks after a task: it moves one step.
     pub(super) fn advance(&self, id: &str) -> Option<(Arc<Task>, Phase)> {
-        let mut tasks = self.locked();
-        let held = tasks.by_id.get_mut(id)?;
-        let task = Arc::make_mut(held);
-        task.polled = task.polled.saturating_add(1);
-        let phase = task.phase();
-        if phase == Phase::Done {
-            task.told.get_or_insert_with(Instant::now);
-        }
-        Some((Arc::clone(held), phase))
-    }
-
-    fn locked(&self) -> MutexGuard<'_, Shelf> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.change(id, |held| {
+            let task = Arc::make_mut(held);
+            task.polled = task.polled.saturating_add(1);
+            let phase = task.phase();
+            if phase == Phase::Done {
+                task.told.get_or_insert_with(Instant::now);
+            }
+            (Arc::clone(held), phase)
+        })
     }
 }

@@ -13,14 +13,24 @@ pub(super) fn choices(route: &Route) -> Vec<(&'static str, &'static [&'static st
     let mut found: Vec<(&str, &[&str])> = Vec::new();
     if id.starts_with("fal-ai/flux-2-") {
         found.push(("safety_tolerance", FIVE));
-    } else if ["fal-ai/flux-pro/", "fal-ai/nano-banana", "fal-ai/veo3.1"].iter().any(|start| id.starts_with(start)) {
+    } else if ["fal-ai/flux-pro/", "fal-ai/nano-banana", "fal-ai/gemini-", "fal-ai/veo3.1"]
+        .iter()
+        .any(|start| id.starts_with(start))
+    {
         found.push(("safety_tolerance", SIX));
     }
     if id.contains("gpt-image") {
-        found.push(("quality", &["auto", "low", "medium", "high"]));
+        let quality: &[&str] = if id.contains("gpt-image-2.5") {
+            &["auto", "low", "medium", "high", "xhigh", "max"]
+        } else if id.contains("gpt-image-1.5") {
+            &["low", "medium", "high"]
+        } else {
+            &["auto", "low", "medium", "high"]
+        };
+        found.push(("quality", quality));
         found.push(("background", &["auto", "transparent", "opaque"]));
     }
-    if id.contains("ideogram/") {
+    if ["ideogram/v3", "ideogram/v4", "ideogram/character"].iter().any(|family| id.contains(family)) {
         found.push(("rendering_speed", &["TURBO", "BALANCED", "QUALITY"]));
     }
     if ["fal-ai/flux/", "fal-ai/z-image/"].iter().any(|start| id.starts_with(start)) {
@@ -28,6 +38,12 @@ pub(super) fn choices(route: &Route) -> Vec<(&'static str, &'static [&'static st
     }
     if id.starts_with("google/nano-banana-lite") || id.starts_with("fal-ai/nano-banana-2") {
         found.push(("thinking_level", &["minimal", "high"]));
+    }
+    if id.starts_with("fal-ai/pixverse/") {
+        found.push(("style", &["anime", "3d_animation", "clay", "comic", "cyberpunk"]));
+    }
+    if id.starts_with("fal-ai/vidu/") {
+        found.push(("movement_amplitude", &["auto", "small", "medium", "large"]));
     }
     if id.starts_with("bytedance/seedance-2.0") {
         found.push(("bitrate_mode", &["standard", "high"]));
@@ -37,7 +53,8 @@ pub(super) fn choices(route: &Route) -> Vec<(&'static str, &'static [&'static st
 
 /// Whether the result is one `image` instead of a list `images`.
 pub(super) fn single_image(route: &Route) -> bool {
-    route.upstream.starts_with("bria/") || route.upstream == "fal-ai/wan/v2.2-a14b/text-to-image"
+    let id = route.upstream.as_str();
+    ["bria/", "fal-ai/nextstep-1", "fal-ai/vidu/q2/", "fal-ai/wan/v2.2-a14b/"].iter().any(|start| id.starts_with(start))
 }
 
 /// Whether it makes videos.
@@ -50,19 +67,57 @@ pub(super) fn needs_pictures(route: &Route) -> bool {
     route.inputs.is_some() && !route.modes.iter().any(|mode| matches!(mode, Mode::TextToImage | Mode::TextToVideo))
 }
 
-/// Whether the megapixels of input pictures are billed as well.
-pub(super) fn bills_inputs(route: &Route) -> bool {
-    let id = route.upstream.as_str();
-    id.starts_with("fal-ai/flux-2-") || id.starts_with("fal-ai/flux-2/klein/")
+/// Fields besides the prompt and the pictures that an endpoint requires.
+pub(super) fn required(route: &Route) -> &'static [&'static str] {
+    match route.upstream.as_str() {
+        "fal-ai/ideogram/v3/edit" => &["mask_url"],
+        "fal-ai/ideogram/character/edit" => &["mask_url", "reference_image_urls"],
+        "fal-ai/luma-photon/modify" | "fal-ai/luma-photon/flash/modify" => &["aspect_ratio", "strength"],
+        "fal-ai/nextstep-1" => &["negative_prompt"],
+        "fal-ai/veo3.1/first-last-frame-to-video" => &["last_frame_url"],
+        _ => &[],
+    }
 }
+
+/// The open models behind `fal-ai/`.
+const OPEN: [&str; 28] = [
+    "bagel",
+    "cogview4",
+    "f-lite/",
+    "fast-lightning-sdxl",
+    "fast-sdxl",
+    "firered-image-edit",
+    "flux-1/",
+    "flux-2",
+    "flux-kontext/",
+    "flux/",
+    "glm-image",
+    "hidream-",
+    "hunyuan-image/",
+    "kolors",
+    "longcat-image",
+    "lumina-image/",
+    "omnigen-",
+    "ovis-image",
+    "playground-v25",
+    "pony-v7",
+    "qwen-image",
+    "sana/",
+    "stable-cascade",
+    "stable-diffusion-",
+    "step1x-edit",
+    "stepx-edit2",
+    "wan/v2.2",
+    "z-image/",
+];
 
 /// Open models are guarded by a checker that looks at the picture, closed ones by their makers.
 pub(super) fn open_weights(route: &Route) -> bool {
-    let open = ["flux/", "flux-2/", "flux-kontext/", "qwen-image", "z-image/", "hunyuan-image/", "wan/v2.2"];
-    let id = route.upstream.strip_prefix("fal-ai/").unwrap_or_default();
-    open.iter().any(|start| id.starts_with(start))
-        && !id.starts_with("qwen-image-2/")
-        && !id.starts_with("qwen-image-max")
+    let Some(id) = route.upstream.strip_prefix("fal-ai/") else {
+        return route.upstream.starts_with("rundiffusion-fal/");
+    };
+    let closed = ["flux-2-", "qwen-image-2/", "qwen-image-max/"];
+    OPEN.iter().any(|start| id.starts_with(start)) && !closed.iter().any(|start| id.starts_with(start))
 }
 
 /// Where the prompt comes back as the model rewrote it.
@@ -70,7 +125,7 @@ pub(super) fn rewritten_prompt(route: &Route) -> Option<&'static str> {
     let id = route.upstream.as_str();
     if id.starts_with("xai/grok-imagine-image") {
         Some("revised_prompt")
-    } else if id.starts_with("fal-ai/wan-25-preview/") || id.starts_with("wan/v2.6/") {
+    } else if ["fal-ai/wan-25-preview/", "wan/v2.6/", "fal-ai/wan/v2.7/"].iter().any(|start| id.starts_with(start)) {
         Some("actual_prompt")
     } else {
         None

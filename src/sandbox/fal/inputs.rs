@@ -9,6 +9,23 @@ use serde_json::{Value, json};
 /// Reads them where that endpoint takes them: their sizes, and complaints.
 pub(super) fn read(reader: &mut Reader<'_>, route: &Route) -> Vec<Size> {
     let Some(inputs) = &route.inputs else { return Vec::new() };
+    if let Some((field, link)) = inputs.last.as_ref().and_then(|field| Some((field, reader.get(field)?))) {
+        match link.as_str() {
+            Some(link) => drop(look(reader, &[field], link)),
+            None => reader.complain(&[field], "string_type", "Input should be a valid string", &json!({}), link),
+        }
+    }
+    if let Some(field) = &inputs.video {
+        // A video is not looked at; it has to be there.
+        match reader.get(field) {
+            None => reader.missing(field),
+            Some(Value::String(_)) => {}
+            Some(other) => {
+                reader.complain(&[field], "string_type", "Input should be a valid string", &json!({}), other);
+            }
+        }
+        return Vec::new();
+    }
     let Some(said) = reader.get(&inputs.field) else {
         if needs_pictures(route) {
             reader.missing(&inputs.field);

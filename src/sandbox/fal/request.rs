@@ -3,7 +3,7 @@
 use super::error::complaint;
 use super::{endpoint, inputs};
 use crate::catalog::size_rule::Window;
-use crate::catalog::{Route, SizeRule};
+use crate::catalog::{LengthForm, Route, SizeRule};
 use crate::media::size::to_side;
 use crate::media::{Format, Ratio, Size, Tier};
 use rand::RngExt;
@@ -13,9 +13,9 @@ use std::sync::Arc;
 /// The longest side that fal's size type takes.
 const LONGEST_SIDE: i64 = 14_142;
 
-/// What most videos last when nothing is said, and how many frames a second those take that are ordered by frames.
+/// What a video lasts of which nothing is known, and the most frames that any endpoint takes.
 const USUAL_SECONDS: u32 = 5;
-const FRAMES_A_SECOND: u32 = 16;
+const MOST_FRAMES: i64 = 1_000;
 
 /// The named sizes.
 const PRESETS: [(&str, Size); 6] = [
@@ -62,12 +62,20 @@ impl Order {
     /// Reads the input as that endpoint's, or lists what is wrong with it.
     pub(super) fn read(input: &Map<String, Value>, route: &Route) -> Result<Self, Vec<Value>> {
         let mut reader = Reader { input, complaints: Vec::new() };
-        let prompt = reader.prompt(route.max_prompt);
+        let prompt = route.field("prompt").map_or("", |name| reader.prompt(name, route.max_prompt));
+        for name in endpoint::required(route) {
+            if reader.get(name).is_none() {
+                reader.missing(name);
+            }
+        }
         let pictures = inputs::read(&mut reader, route);
         let size = reader.size(route, pictures.first().copied());
         let count = if route.max_n > 1 { reader.whole("num_images", 1, i64::from(route.max_n)) } else { None };
         let names: Vec<&str> = route.formats.iter().map(|format| format.name()).collect();
-        let format = if names.is_empty() { None } else { reader.choice("output_format", &names) };
+        let format = match route.field("output_format") {
+            Some(field) if !names.is_empty() => reader.choice(field, &names),
+            _ => None,
+        };
         for (field, words) in endpoint::choices(route) {
             reader.choice(field, words);
         }
@@ -119,21 +127,21 @@ impl<'a> Reader<'a> {
         self.complain(&[name], "missing", "Field required", &json!({}), &json!(self.input));
     }
 
-    fn prompt(&mut self, most: Option<usize>) -> &'a str {
-        match self.input.get("prompt") {
+    fn prompt(&mut self, name: &str, most: Option<usize>) -> &'a str {
+        match self.input.get(name) {
             Some(Value::String(text)) => {
                 if let Some(most) = most.filter(|most| text.chars().count() > *most) {
                     let message = format!("String should have at most {most} characters");
-                    self.complain(&["prompt"], "string_too_long", &message, &json!({"max_length": most}), &json!(text));
+                    self.complain(&[name], "string_too_long", &message, &json!({"max_length": most}), &json!(text));
                 }
                 text
             }
             Some(other) => {
-                self.complain(&["prompt"], "string_type", "Input should be a valid string", &json!({}), other);
+                self.complain(&[name], "string_type", "Input should be a valid string", &json!({}), other);
                 ""
             }
             None => {
-                self.missing("prompt");
+                self.missing(name);
                 ""
             }
         }
@@ -187,24 +195,38 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// How long the video will be. The catalog lists what an endpoint takes; frames run at sixteen a second.
+    /// How long the video will be. The catalog lists what an endpoint takes; those that are ordered by frames take others
+    /// in between.
     fn seconds(&mut self, route: &Route) -> u32 {
-        let name = route.field("seconds").unwrap_or("duration");
-        let allowed: Vec<&Value> = route.values.get("seconds").into_iter().flat_map(|named| named.values()).collect();
-        let Some(value) = self.get(name).or_else(|| route.defaults.get(name)) else { return USUAL_SECONDS };
-        if !allowed.is_empty() && !allowed.contains(&value) {
-            let expected = allowed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            let message = format!("unexpected value; permitted: {expected}");
-            self.complain(&[name], "literal_error", &message, &json!({"expected": expected}), value);
+        let Some(video) = &route.video else { return USUAL_SECONDS };
+        if let Some(switch) = &video.audio {
+            self.flag(switch);
         }
-        let said = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let number = said.trim_end_matches('s').parse().unwrap_or(USUAL_SECONDS);
-        if name == "num_frames" { number / FRAMES_A_SECOND } else { number }
+        let name = video.field.as_str();
+        let Some(value) = self.get(name).filter(|_| !video.seconds.is_empty()) else { return video.default };
+        if video.form == LengthForm::Frames {
+            let frames = self.bounded(&[name], value, 1, MOST_FRAMES).and_then(|frames| u32::try_from(frames).ok());
+            return frames.map_or(video.default, |frames| frames / video.fps.unwrap_or(1));
+        }
+        if value == "auto" {
+            return video.default;
+        }
+        let allowed: Vec<Value> = video.seconds.iter().map(|seconds| video.spell(*seconds)).collect();
+        if let Some(at) = allowed.iter().position(|one| one == value) {
+            return video.seconds[at];
+        }
+        let expected = allowed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let message = format!("unexpected value; permitted: {expected}");
+        self.complain(&[name], "literal_error", &message, &json!({"expected": expected}), value);
+        video.default
     }
 
     /// The pixels that will be made: what was said, the input's, or the endpoint's own default.
     fn size(&mut self, route: &Route, given: Option<Size>) -> Size {
-        let usual = given.or(route.default_size).unwrap_or(PRESETS[4].1);
+        // A picture that is given decides how large a picture gets; a video has its scale from elsewhere.
+        let own =
+            if endpoint::makes_video(route) { route.default_size.or(given) } else { given.or(route.default_size) };
+        let usual = own.unwrap_or(PRESETS[4].1);
         let said = match &route.size {
             SizeRule::Pixels(window) => self.pixels(window, route),
             SizeRule::List { sizes, field, .. } => {

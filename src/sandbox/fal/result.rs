@@ -60,6 +60,9 @@ async fn deliver(world: &World, job: &Job, base: &str) -> Response {
 fn result(job: &Job, mut files: Vec<Value>) -> Value {
     let (route, order) = (&job.route, &job.order);
     let mut answer = json!({"seed": order.seed});
+    if let Some(name) = endpoint::rewritten_prompt(route) {
+        answer[name] = format!("{}, in detail", order.prompt).into();
+    }
     if order.seconds.is_some() {
         answer["video"] = files.pop().unwrap_or_default();
         return answer;
@@ -68,9 +71,6 @@ fn result(job: &Job, mut files: Vec<Value>) -> Value {
         answer["has_nsfw_concepts"] = vec![job.fate == Fate::Blackened; files.len()].into();
         answer["timings"] = json!({"inference": job.seconds()});
         answer["prompt"] = (&*order.prompt).into();
-    }
-    if let Some(name) = endpoint::rewritten_prompt(route) {
-        answer[name] = format!("{}, in detail", order.prompt).into();
     }
     if endpoint::single_image(route) {
         answer["image"] = files.pop().unwrap_or_default();

@@ -1,17 +1,14 @@
 //! The predictions. They are small: their pictures are drawn when somebody asks for them.
 
 use super::super::identity::fresh_hex;
+use super::super::shelf::Shelf;
 use super::request::Order;
 use crate::base::{Timestamp, Usd};
 use crate::catalog::Route;
 use serde_json::{Map, Value};
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// Predictions that are kept; older ones are forgotten, with their files.
-const KEPT: usize = 2_000;
 
 /// How long outputs are kept.
 const OUTPUT_LIFE: Duration = Duration::from_hours(1);
@@ -100,25 +97,13 @@ impl Prediction {
     }
 }
 
-#[derive(Default)]
-struct Shelf {
-    by_id: HashMap<String, Arc<Prediction>>,
-    oldest_first: VecDeque<String>,
-}
-
 /// All predictions.
 #[derive(Default)]
-pub(super) struct Predictions(Mutex<Shelf>);
+pub(super) struct Predictions(Shelf<Arc<Prediction>>);
 
 impl Predictions {
     pub(super) fn add(&self, prediction: Prediction) {
-        let mut shelf = self.locked();
-        shelf.oldest_first.push_back(prediction.id.clone());
-        shelf.by_id.insert(prediction.id.clone(), Arc::new(prediction));
-        while shelf.oldest_first.len() > KEPT {
-            let Some(oldest) = shelf.oldest_first.pop_front() else { break };
-            shelf.by_id.remove(&oldest);
-        }
+        self.0.add(prediction.id.clone(), Arc::new(prediction));
     }
 
     /// The prediction as it is.
@@ -146,15 +131,11 @@ impl Predictions {
     }
 
     fn with(&self, id: &str, change: impl FnOnce(&mut Prediction)) -> Option<(Arc<Prediction>, Phase)> {
-        let mut shelf = self.locked();
-        let held = shelf.by_id.get_mut(id)?;
-        let prediction = Arc::make_mut(held);
-        change(prediction);
-        let phase = prediction.phase();
-        Some((Arc::clone(held), phase))
-    }
-
-    fn locked(&self) -> MutexGuard<'_, Shelf> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.change(id, |held| {
+            let prediction = Arc::make_mut(held);
+            change(prediction);
+            let phase = prediction.phase();
+            (Arc::clone(held), phase)
+        })
     }
 }

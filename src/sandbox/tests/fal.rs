@@ -259,11 +259,22 @@ async fn every_endpoint_of_the_catalog_answers_in_its_own_shape() {
     let mut seen = 0;
     for route in catalog.routes_of("fal") {
         let mut input = route.defaults.clone();
-        input.insert("prompt".into(), json!("a fox"));
+        input.insert(route.field("prompt").unwrap_or("prompt").to_owned(), json!("a fox"));
+        for (place, name, value) in [
+            ("ideogram/v3/edit", "mask_url", json!(given(64, 48))),
+            ("ideogram/character/edit", "mask_url", json!(given(64, 48))),
+            ("ideogram/character/edit", "reference_image_urls", json!([given(64, 48)])),
+            ("veo3.1/first-last-frame-to-video", "last_frame_url", json!(given(64, 48))),
+        ] {
+            if route.upstream.ends_with(place) {
+                input.insert(name.to_owned(), value);
+            }
+        }
         if let Some(inputs) = &route.inputs {
             let picture = json!(given(64, 48));
             let value = if inputs.shape == InputShape::Single { picture } else { json!([picture]) };
-            input.insert(inputs.field.clone(), value);
+            let video = inputs.video.clone().map(|field| (field, json!("https://media.test/fox.mp4")));
+            input.extend([video.unwrap_or_else(|| (inputs.field.clone(), value))]);
         }
         let answer = run(&client, &route.upstream, Value::Object(input)).await;
         assert_eq!(answer.status, 200, "{}: {:?}", route.upstream, answer.body);
@@ -274,7 +285,7 @@ async fn every_endpoint_of_the_catalog_answers_in_its_own_shape() {
         assert!(file["url"].as_str().unwrap().starts_with("http://sandbox.test/fal/files/"));
         seen += 1;
     }
-    assert!(seen > 100, "{seen}");
+    assert!(seen > 350, "{seen}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -349,4 +360,73 @@ async fn videos_last_as_long_as_they_were_ordered_and_cost_so() {
     assert_eq!(start.json()["detail"][0]["loc"][1], "start_image_url");
     let refused = run(&client, veo, json!({"prompt": "a [refuse] fox"})).await;
     assert_eq!(refused.json()["detail"][0]["type"], "content_policy_violation");
+}
+
+#[tokio::test(start_paused = true)]
+async fn videos_are_billed_in_every_way_that_fal_has() {
+    let (client, _) = whole_client();
+    let mut before = 0.0;
+    for (endpoint, input, units, dollars) in [
+        // 1280 x 720 x 24 x 5 / 1024 tokens at 2.40 a million, half of it without sound.
+        ("fal-ai/bytedance/seedance/v1.5/pro/text-to-video", json!({}), "1", 0.2592),
+        ("fal-ai/bytedance/seedance/v1.5/pro/text-to-video", json!({"generate_audio": false}), "1", 0.1296),
+        // The page's own example: 121 frames of 1280x720 are 112 megapixels, 0.2016.
+        (
+            "fal-ai/ltx-2-19b/text-to-video",
+            json!({"num_frames": 121, "video_size": {"width": 1280, "height": 720}}),
+            "112",
+            0.2016,
+        ),
+        ("fal-ai/vidu/q2/image-to-video/pro", json!({"resolution": "1080p", "duration": 5}), "5", 0.8),
+        ("fal-ai/wan-t2v", json!({"num_frames": 81, "resolution": "480p"}), "1", 0.2),
+        ("fal-ai/pixverse/v5.6/text-to-video", json!({"duration": "8", "generate_audio_switch": true}), "1", 1.8),
+        ("fal-ai/veo3.1/lite", json!({"duration": "4s", "generate_audio": false}), "4", 0.12),
+    ] {
+        let mut whole = json!({"prompt": "a fox", "image_url": given(64, 48)});
+        whole.as_object_mut().unwrap().extend(input.as_object().unwrap().clone());
+        let answer = run(&client, endpoint, whole).await;
+        assert_eq!(answer.status, 200, "{endpoint}: {:?}", answer.body);
+        assert_eq!(answer.header("x-fal-billable-units"), units, "{endpoint}");
+        let billed: f64 = client.totals("fal").await["billed_usd"].as_str().unwrap().parse().unwrap();
+        assert!((billed - before - dollars).abs() < 1e-6, "{endpoint}: {}", billed - before);
+        before = billed;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_have_fields_of_their_own() {
+    let (client, _) = whole_client();
+    let picture = given(64, 48);
+    for (endpoint, input, place, kind) in [
+        ("fal-ai/ideogram/v3/edit", json!({"image_url": picture}), json!(["body", "mask_url"]), "missing"),
+        ("fal-ai/luma-photon/modify", json!({"image_url": picture}), json!(["body", "aspect_ratio"]), "missing"),
+        (
+            "fal-ai/veo3.1/first-last-frame-to-video",
+            json!({"first_frame_url": picture}),
+            json!(["body", "last_frame_url"]),
+            "missing",
+        ),
+        ("bria/fibo-edit/edit", json!({"image_url": picture}), json!(["body", "instruction"]), "missing"),
+        (
+            "fal-ai/kling-video/o1/image-to-video",
+            json!({"start_image_url": picture, "end_image_url": "fox.png"}),
+            json!(["body", "end_image_url"]),
+            "file_download_error",
+        ),
+        ("fal-ai/wan-t2v", json!({"num_frames": "81"}), json!(["body", "num_frames"]), "int_type"),
+        ("fal-ai/vidu/q3/text-to-video", json!({"duration": "5"}), json!(["body", "duration"]), "literal_error"),
+        ("fal-ai/vidu/q3/text-to-video", json!({"audio": "no"}), json!(["body", "audio"]), "bool_type"),
+        ("decart/lucy-edit/pro", json!({"image_url": picture}), json!(["body", "video_url"]), "missing"),
+        ("fal-ai/fast-sdxl", json!({"format": "webp"}), json!(["body", "format"]), "literal_error"),
+    ] {
+        let mut whole = json!({"prompt": "a fox"});
+        whole.as_object_mut().unwrap().extend(input.as_object().unwrap().clone());
+        let answer = run(&client, endpoint, whole).await;
+        assert_eq!(answer.status, 422, "{endpoint}");
+        let complaint = answer.json()["detail"][0].clone();
+        assert_eq!((&complaint["loc"], &complaint["type"]), (&place, &json!(kind)), "{complaint}");
+    }
+    // What says nothing of a prompt is not asked for one.
+    let answer = run(&client, "fal-ai/stable-video", json!({"image_url": picture})).await;
+    assert_eq!(answer.status, 200);
 }
