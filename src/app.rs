@@ -1,5 +1,6 @@
 //! The one place that wires: every room from its settings, the listeners, the stop.
 
+pub mod lists;
 mod reload;
 
 use crate::api::Api;

@@ -3,6 +3,7 @@
 mod accounts;
 mod export;
 mod invoice;
+mod models;
 mod reconcile;
 pub mod reference;
 
@@ -66,13 +67,32 @@ enum Command {
     /// Check configuration and catalog; tell what is enabled, and why not.
     Check,
     /// List the models and their routes.
-    Models,
+    Models {
+        /// Only those that this provider serves.
+        #[arg(long)]
+        provider: Option<String>,
+    },
+    /// Compare the catalog with the lists that providers publish.
+    Catalog {
+        #[command(subcommand)]
+        command: CatalogCommand,
+    },
     /// Print the reference of models, routes and providers, in Markdown.
     Reference,
     /// Bring the database up to date and exit.
     Migrate,
     /// Ask the gateway that runs with this configuration whether it is alive.
     Health,
+}
+
+#[derive(Debug, Subcommand)]
+enum CatalogCommand {
+    /// Tell what providers list that is new, gone, ending, or priced differently.
+    Diff {
+        /// Only this provider.
+        #[arg(long)]
+        provider: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -157,7 +177,14 @@ async fn dispatch(arguments: Arguments, environment: &BTreeMap<String, String>) 
         Command::Requests { command } => export::run(command, &load()?).await,
         Command::Reconcile(command) => reconcile::run(command, &load()?).await,
         Command::Check => check(&load()?),
-        Command::Models => list_models(&load()?),
+        Command::Models { provider } => {
+            let config = load()?;
+            say(models::table(&config, &app::catalog_for(&config)?, provider.as_deref()).trim_end())
+        }
+        Command::Catalog { command: CatalogCommand::Diff { provider } } => {
+            let config = load()?;
+            compare(&config, provider.as_deref()).await
+        }
         Command::Reference => {
             let page = reference::page(&app::embedded_catalog()?);
             say(page.map_err(|error| Failure::Said(error.to_string()))?.trim_end())
@@ -323,24 +350,26 @@ fn check(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-fn list_models(config: &Config) -> Result<(), Failure> {
+/// The differences, provider by provider. A list that cannot be read is a failure, a difference is none.
+async fn compare(config: &Config, provider: Option<&str>) -> Result<(), Failure> {
     let catalog = app::catalog_for(config)?;
-    let now = Timestamp::now().rfc3339();
-    let today = &now[..10];
-    say(format!("{:<28} {:<11} {:<14} ROUTES", "MODEL", "STATUS", "FROM"))?;
-    for model in catalog.models() {
-        let routes = catalog.routes(model);
-        let price = routes.iter().filter_map(|route| route.starting_price()).min();
-        let price = price.map_or_else(|| "-".to_owned(), |usd| usd.to_string());
-        let usable = |id: &str| config.simulated() || app::upstreams(config, None).iter().any(|u| u.name == id);
-        let shown: Vec<String> = routes
-            .iter()
-            .map(|route| format!("{}{}", route.provider, if usable(&route.provider) { "" } else { " (off)" }))
-            .collect();
-        let status = format!("{:?}", model.status_on(today)).to_lowercase();
-        say(format!("{:<28} {status:<11} {price:<14} {}", model.id, shown.join(", ")))?;
+    let compared = app::lists::compare(config, &catalog, provider).await?;
+    if compared.is_empty() {
+        let text = "Nothing to compare: openai, openrouter, fal, replicate and runware publish lists; give one of them a credential.";
+        return Err(Failure::Said(text.to_owned()));
     }
-    Ok(())
+    let mut unread = Vec::new();
+    for (name, told) in compared {
+        match told {
+            Ok(differences) if differences.is_empty() => say(format!("{name}: as the catalog says"))?,
+            Ok(differences) => {
+                say(format!("{name}:"))?;
+                differences.iter().try_for_each(|difference| say(format!("  {difference}")))?;
+            }
+            Err(why) => unread.push(format!("{name}: its list cannot be read: {why}")),
+        }
+    }
+    if unread.is_empty() { Ok(()) } else { Err(Failure::Said(unread.join("\n"))) }
 }
 
 /// For the container's health check: no shell and no curl there.

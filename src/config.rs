@@ -11,12 +11,14 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 mod credentials;
+mod origin;
 
 pub use credentials::{Keys, WeightedKey};
+pub use origin::Origin;
 
 /// The defaults, as documented.
 pub const DEFAULTS: &str = include_str!("../config/default.toml");
@@ -62,28 +64,6 @@ pub struct Config {
     /// Where all this was read.
     #[serde(skip)]
     pub origin: Origin,
-}
-
-/// Where a configuration was read, so that parts of it can be read again.
-#[derive(Clone, Default)]
-pub struct Origin {
-    /// The file, if there is one.
-    pub file: Option<PathBuf>,
-    environment: BTreeMap<String, String>,
-}
-
-/// The environment holds keys, so it is not shown.
-impl fmt::Debug for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Origin").field("file", &self.file).finish_non_exhaustive()
-    }
-}
-
-impl Origin {
-    /// Reads everything again, the environment as it was.
-    pub fn reread(&self) -> Result<Config, Problems> {
-        Config::load(self.file.as_deref(), &self.environment)
-    }
 }
 
 /// `[media]`
@@ -166,18 +146,6 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// Whether there is a credential.
-    pub fn has_key(&self) -> bool {
-        !self.api_key.is_empty() || !self.api_keys.0.is_empty()
-    }
-
-    /// Every credential; without any, an empty one.
-    pub fn credentials(&self) -> Vec<WeightedKey> {
-        let first = !self.api_key.is_empty() || self.api_keys.0.is_empty();
-        let first = first.then(|| WeightedKey { key: self.api_key.clone(), weight: 1 });
-        first.into_iter().chain(self.api_keys.0.iter().cloned()).collect()
-    }
-
     /// The models of a deployment.
     pub fn models(&self) -> Vec<&str> {
         self.models.split(',').map(str::trim).filter(|model| !model.is_empty()).collect()
@@ -258,6 +226,8 @@ impl Config {
             }
         };
         require(self.server.max_concurrent > 0, "server.max_concurrent should be at least 1");
+        let held = self.server.max_held_bytes >= self.server.max_body_bytes.saturating_mul(2);
+        require(held, "server.max_held_bytes should be at least twice server.max_body_bytes");
         require(self.server.max_body_bytes >= 1024, "server.max_body_bytes should be at least 1024");
         let days = [0, 7, 30].contains(&self.server.payload_days);
         require(days, "server.payload_days should be 0, 7 or 30");

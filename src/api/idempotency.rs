@@ -9,6 +9,7 @@ use super::Api;
 use super::caller::Caller;
 use super::form::Part;
 use super::layers::{Arrival, REQUEST_ID};
+use super::wire::routing::read_timeout;
 use crate::base::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::store::{Claim, Claimed, Kept, KeptBody, Record, Status};
@@ -65,7 +66,9 @@ impl Once {
     ) -> Result<Option<Self>, Error> {
         let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
         let key = value.to_str().unwrap_or_default();
-        Self::of(api, key, "Idempotency-Key", caller, arrival, path, print).map(Some)
+        let once = Self::of(api, key, "Idempotency-Key", caller, arrival, path, print)?;
+        let patience = read_timeout(headers)?.map_or(api.longest(), |own| own.min(api.longest()));
+        Ok(Some(Self { deadline: arrival.instant + patience, ..once }))
     }
 
     /// From a key that came as the parameter `param`.

@@ -9,6 +9,7 @@ mod health;
 mod idempotency;
 mod images;
 mod inputs;
+mod intake;
 mod keys;
 mod layers;
 mod media;
@@ -17,38 +18,22 @@ mod payloads;
 mod requests;
 mod router;
 mod routing;
+mod settings;
+mod stream;
 mod videos;
 mod webhooks;
 mod wire;
+
+pub use settings::Settings;
 
 use crate::pipeline::Gateway;
 use crate::store::Store;
 use axum::http::HeaderMap;
 use metrics_exporter_prometheus::PrometheusHandle;
-use serde::Deserialize;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
-
-/// How we are reached.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// Where to listen.
-    pub listen: SocketAddr,
-    /// The address that callers see, for media links; each caller's own Host header when empty.
-    pub public_url: String,
-    /// Largest request body, in bytes.
-    pub max_body_bytes: usize,
-    /// Requests served at once; more are told to come back.
-    pub max_concurrent: usize,
-    /// Seconds that running requests are given at a stop.
-    pub drain_seconds: u64,
-    /// Days for which prompts and answers (links, no pictures) are kept: 0, 7 or 30.
-    pub payload_days: u32,
-}
 
 /// What handlers need.
 #[derive(Clone)]
@@ -59,10 +44,11 @@ struct Inner {
     store: Store,
     public_url: String,
     max_body_bytes: usize,
+    intake: intake::Intake,
     payload_days: u32,
     max_concurrent: usize,
     tasks: TaskTracker,
-    running: tokio::sync::Semaphore,
+    running: Arc<tokio::sync::Semaphore>,
     stopping: AtomicBool,
     metrics: PrometheusHandle,
 }
@@ -75,10 +61,11 @@ impl Api {
             store,
             public_url: settings.public_url.trim_end_matches('/').to_owned(),
             max_body_bytes: settings.max_body_bytes,
+            intake: intake::Intake::new(settings.max_held_bytes),
             payload_days: settings.payload_days,
             tasks: TaskTracker::new(),
             max_concurrent: settings.max_concurrent,
-            running: tokio::sync::Semaphore::new(settings.max_concurrent),
+            running: Arc::new(tokio::sync::Semaphore::new(settings.max_concurrent)),
             stopping: AtomicBool::new(false),
             metrics,
         }))

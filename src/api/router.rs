@@ -17,6 +17,7 @@ impl Api {
         let compatible = Router::new()
             .route("/images/generations", post(images::generate))
             .route("/images/edits", post(images::edit))
+            .route("/images/variations", post(images::vary))
             .route("/images/{id}", get(videos::images).delete(videos::discard_images))
             .route("/videos", get(videos::list).post(videos::create))
             .route("/videos/{id}", get(videos::one).delete(videos::discard))

@@ -2,13 +2,17 @@
 
 /// The candidate most like `name`, or `None` when nothing is close enough to be a typo of it.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    near(name, candidates).into_iter().next()
+}
+
+/// Every candidate close enough to have been meant, the most alike first.
+pub fn near<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let name = name.to_lowercase();
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(&name, &candidate.to_lowercase()), candidate))
-        .filter(|(likeness, _)| *likeness >= 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
+    let alike = |candidate: &str| strsim::jaro_winkler(&name, &candidate.to_lowercase());
+    let mut found: Vec<(f64, &str)> = candidates.into_iter().map(|one| (alike(one), one)).collect();
+    found.retain(|(likeness, _)| *likeness >= 0.8);
+    found.sort_by(|a, b| b.0.total_cmp(&a.0));
+    found.into_iter().map(|(_, candidate)| candidate).collect()
 }
 
 #[cfg(test)]

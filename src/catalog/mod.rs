@@ -13,10 +13,10 @@ pub use load::{Problem, load, load_over};
 pub use model::{Lifecycle, Modality, Model};
 pub use overlay::Overlay;
 pub use price::{Charge, Component, Made, Price, Rounding, TokenEstimate};
-pub use route::{InputForm, InputShape, Inputs, LengthForm, Route, Video};
+pub use route::{InputForm, InputShape, Inputs, LengthForm, Route, Upscale, Video};
 pub use size_rule::{SizeChoice, SizeRule};
 
-use crate::base::nearest::nearest;
+use crate::base::nearest::near;
 use crate::error::{Error, ErrorKind};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -90,7 +90,7 @@ impl Catalog {
         &self.providers
     }
 
-    /// Finds a model by name, alias or `provider/name`. A miss is told with the nearest name.
+    /// Finds a model by name, alias or `provider/name`. A miss is told with the nearest names.
     pub fn find<'a>(&'a self, name: &'a str) -> Result<Named<'a>, Error> {
         if let Some(model) = self.by_name.get(name) {
             return Ok(Named { model: &self.models[*model], provider: None, upstream: None });
@@ -111,13 +111,23 @@ impl Catalog {
         let mut names: Vec<&str> = self.by_name.keys().map(String::as_str).collect();
         names.sort_unstable();
         let shown: String = name.chars().take(120).collect();
-        let message = match nearest(sought, names) {
-            Some(near) => match forced {
-                Some((provider, _)) => format!("Model '{shown}' not found. Did you mean '{provider}/{near}'?"),
-                None => format!("Model '{shown}' not found. Did you mean '{near}'?"),
-            },
-            None => format!("Model '{shown}' not found. GET /v1/models lists them."),
+        let mut seen = Vec::new();
+        let mut meant = near(sought, names);
+        // One name for each model that may have been meant, three at most.
+        meant.retain(|name| {
+            let model = self.by_name.get(*name);
+            let new = !seen.contains(&model);
+            seen.push(model);
+            new
+        });
+        let prefix = forced.map_or(String::new(), |(provider, _)| format!("{provider}/"));
+        let meant: Vec<String> = meant.iter().take(3).map(|name| format!("'{prefix}{name}'")).collect();
+        let hint = match meant.as_slice() {
+            [] => "GET /v1/models lists them.".to_owned(),
+            [one] => format!("Did you mean {one}?"),
+            [first @ .., last] => format!("Did you mean {} or {last}?", first.join(", ")),
         };
+        let message = format!("Model '{shown}' not found. {hint}");
         Err(Error { param: Some("model".to_owned()), ..Error::new(ErrorKind::ModelNotFound, message) })
     }
 }

@@ -1,6 +1,7 @@
 //! Several keys for one provider: `api_keys = ["one", { key = "two", weight = 3 }]`, and the same as JSON in the
 //! environment, or plain keys separated by commas there.
 
+use super::Provider;
 use crate::base::Secret;
 use serde::{Deserialize, Deserializer};
 
@@ -73,6 +74,20 @@ impl<'de> Deserialize<'de> for Keys {
 /// The reader's own complaint could repeat a key.
 fn unsaid<E: serde::de::Error>(_: impl std::fmt::Display) -> E {
     E::custom("api_keys should be a list of keys, or of tables with key and weight")
+}
+
+impl Provider {
+    /// Whether there is a credential.
+    pub fn has_key(&self) -> bool {
+        !self.api_key.is_empty() || !self.api_keys.0.is_empty()
+    }
+
+    /// Every credential; without any, an empty one.
+    pub fn credentials(&self) -> Vec<WeightedKey> {
+        let first = !self.api_key.is_empty() || self.api_keys.0.is_empty();
+        let first = first.then(|| WeightedKey { key: self.api_key.clone(), weight: 1 });
+        first.into_iter().chain(self.api_keys.0.iter().cloned()).collect()
+    }
 }
 
 #[cfg(test)]

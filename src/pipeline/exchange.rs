@@ -3,7 +3,9 @@
 use super::advance::{Halt, Held, Papers, millis, span};
 use super::drive::{Course, Driver, PATIENT_READS, Pause, Step};
 use super::failover::bill_fault;
+use super::finish::Finisher;
 use super::fit::{Adjustment, fit};
+use super::inputs::prepare;
 use super::keep::{Unkept, keep};
 use super::papers::{Made, Request, Stage, Track};
 use super::plan::Candidate;
@@ -66,7 +68,7 @@ impl Desk {
         // A provider that answers at once with what it made takes as long as that takes.
         let first_byte = if frame.video { runner.ticket_patience() } else { span(track.started, track.until) };
         let (adapter, site) = (upstream.adapter, &upstream.site);
-        let driver = Driver { adapter, site, wire: &wire, reads: PATIENT_READS, first_byte };
+        let driver = Driver { adapter, site, wire: &wire, reads: PATIENT_READS, first_byte, partials: None };
         let now = Timestamp::now();
         let deadline = Instant::now() + span(now, track.until);
         let (mut step, course) = match &track.stage {
@@ -75,8 +77,8 @@ impl Desk {
             _ => {
                 let papers = papers().await?;
                 let candidate = papers.candidate(frame.position).ok_or(Halt::Trouble)?;
-                let opened =
-                    brief(&papers.request, &candidate.route, track.n, inputs).and_then(|brief| driver.open(&brief));
+                let brief = brief(&papers.request, &candidate.route, track.n, inputs, &runner.finisher).await;
+                let opened = brief.and_then(|brief| driver.open(&brief));
                 (opened.unwrap_or_else(Step::Failed), None)
             }
         };
@@ -125,11 +127,18 @@ impl Desk {
 }
 
 /// What the provider is asked, its inputs put in.
-fn brief(request: &Request, route: &Route, n: u32, inputs: &[(Input, bool)]) -> Result<Brief, Fault> {
+async fn brief(
+    request: &Request,
+    route: &Route,
+    n: u32,
+    inputs: &[(Input, bool)],
+    finisher: &Finisher,
+) -> Result<Brief, Fault> {
     let of = |mask: bool| inputs.iter().filter(move |input| input.1 == mask).map(|input| input.0.clone());
     let job = Job { images: of(false).collect(), mask: of(true).next(), ..request.job.clone() };
     let fit = fit(&job, route).map_err(|misfit| Fault::new(FaultKind::BadRequest, misfit.0))?;
-    Ok(fit.brief(&job, route, n))
+    let cut = prepare(&job, route, finisher).await?;
+    Ok(fit.brief(cut.job.as_ref().unwrap_or(&job), route, n))
 }
 
 fn over(papers: &Papers, frame: &Frame, track: &Track, fault: Fault) -> Came {
@@ -189,7 +198,7 @@ fn bill(
         return over(papers, frame, track, Fault::new(FaultKind::Empty, text).accepted(Accepted::Maybe));
     }
     let told =
-        |one: &Result<(Made, Vec<&'static str>), Unkept>| one.as_ref().ok().map(|(made, _)| (made.size, made.millis));
+        |one: &Result<(Made, Vec<&'static str>), Unkept>| one.as_ref().ok().map(|(made, _)| (made.came.or(made.size), made.millis));
     let sizes = kept.iter().map(|one| told(one).and_then(|told| told.0).unwrap_or(candidate.fit.expect)).collect();
     let measured = kept.iter().find_map(|one| told(one)?.1).map(|millis| Decimal::from(millis) / Decimal::from(1000));
     let made = candidate.made(&papers.request.job, sizes, usage);
@@ -200,7 +209,7 @@ fn bill(
     for one in kept {
         match one {
             Ok((one, notes)) => {
-                adjustments.extend(one.size.and_then(|size| candidate.fit.size_surprise(size)));
+                adjustments.extend(one.came.or(one.size).and_then(|size| candidate.fit.size_surprise(size)));
                 adjustments.extend(notes.into_iter().map(Adjustment::of_conversion));
                 made.push(one);
             }

@@ -22,7 +22,7 @@ static CARD: Card = Card {
     reach: Reach::Hosted,
     auth: AuthScheme::Word("Key"),
     key_env: "FAL_KEY",
-    hosts: &["fal.run"],
+    hosts: &["fal.run", "api.fal.ai"],
     docs: "https://docs.fal.ai/model-apis/model-endpoints/queue",
     catalog: include_str!("../../config/catalog/fal.toml"),
 };

@@ -1,6 +1,9 @@
 //! A JSON body, read field by field as a provider reads it: the first mistake is told, with its field.
 
 use crate::media::{Limits, inspect};
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 use std::ops::RangeInclusive;
 
@@ -14,6 +17,16 @@ pub(super) struct Flaw {
 impl Flaw {
     pub(super) fn new(field: &str, message: impl Into<String>) -> Self {
         Self { field: field.to_owned(), message: message.into() }
+    }
+}
+
+/// An answer that says no: its status and its body.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal(pub(super) u16, pub(super) Value);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (StatusCode::from_u16(self.0).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Json(self.1)).into_response()
     }
 }
 

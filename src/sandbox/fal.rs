@@ -17,6 +17,7 @@ mod meter;
 mod request;
 mod result;
 
+use super::lists;
 use super::book::{Entry, Operation};
 use super::identity::{Key, read_key};
 use super::mischief;
@@ -50,10 +51,12 @@ struct Queue {
 }
 
 pub(super) fn router(world: Arc<World>) -> Router {
+    let lists = lists::of_fal(&world);
     Router::new()
         .route("/files/{name}", get(result::file))
         .route("/{*path}", post(submit).get(follow).put(cancel))
         .with_state(Arc::new(Queue { world, jobs: Jobs::default() }))
+        .merge(lists)
 }
 
 async fn submit(

@@ -8,7 +8,7 @@
 mod first;
 mod second;
 
-use super::body::Flaw;
+use super::body::{Flaw, Refusal};
 use super::identity::{Key, fresh_uuid, read_key};
 use super::mischief;
 use super::queue::{Fate, Job, Phase, Queue, Work};
@@ -17,7 +17,7 @@ use super::steering::Fault;
 use super::world::World;
 use crate::base::{Timestamp, Usd};
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -44,7 +44,7 @@ struct Order {
     price: Usd,
 }
 
-fn refuse(code: u16, message: &str) -> Response {
+fn refuse(code: u16, message: &str) -> Refusal {
     let status = match code {
         1000..=1004 => 401,
         1100..=1102 | 1302..=1304 => 429,
@@ -58,13 +58,12 @@ fn refuse(code: u16, message: &str) -> Response {
     told(status, code, message)
 }
 
-fn told(status: u16, code: u16, message: &str) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, Json(json!({"code": code, "message": message, "request_id": fresh_uuid()}))).into_response()
+fn told(status: u16, code: u16, message: &str) -> Refusal {
+    Refusal(status, json!({"code": code, "message": message, "request_id": fresh_uuid()}))
 }
 
 /// A status of its own, with the code nearest to it.
-fn of_status(status: u16) -> Response {
+fn of_status(status: u16) -> Refusal {
     let (code, message) = match status {
         401 => (1002, "access key not found"),
         402 => (1102, "resource pack exhausted or expired"),
@@ -79,12 +78,12 @@ fn of_status(status: u16) -> Response {
     told(status, code, message)
 }
 
-fn invalid(flaw: &Flaw) -> Response {
+fn invalid(flaw: &Flaw) -> Refusal {
     refuse(1201, &format!("{} {}", flaw.field, flaw.message))
 }
 
 /// Whether the key's account is out of money, when the key is known at all. A token says whose it is.
-fn identify(headers: &HeaderMap) -> Result<bool, Response> {
+fn identify(headers: &HeaderMap) -> Result<bool, Refusal> {
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     if let Some(claims) = bearer.and_then(claims_of) {
         let now = Timestamp::now().seconds();
@@ -125,12 +124,12 @@ async fn create(
 ) -> Response {
     let (job, prompt) = match admit(&queue, &path, &headers, &body) {
         Ok(admitted) => admitted,
-        Err(refusal) => return queue.turn_away(refusal),
+        Err(refusal) => return queue.turn_away(refusal.into_response()),
     };
     let taken = queue.submit(job, &prompt, |why| match why {
-        Why::Status(status) => Some(of_status(status)),
-        Why::Gone => Some(refuse(1203, "the requested model does not exist")),
-        Why::Refused => Some(refuse(1301, "the request triggered the content security policy")),
+        Why::Status(status) => Some(of_status(status).into_response()),
+        Why::Gone => Some(refuse(1203, "the requested model does not exist").into_response()),
+        Why::Refused => Some(refuse(1301, "the request triggered the content security policy").into_response()),
         Why::Failed => None,
     });
     let show = if path.starts_with("v1/") { first::show } else { second::show };
@@ -140,7 +139,7 @@ async fn create(
     }
 }
 
-fn admit(queue: &Queue, path: &str, headers: &HeaderMap, body: &[u8]) -> Result<(Job, String), Response> {
+fn admit(queue: &Queue, path: &str, headers: &HeaderMap, body: &[u8]) -> Result<(Job, String), Refusal> {
     let broke = identify(headers)?;
     let body: Map<String, Value> =
         serde_json::from_slice(body).map_err(|_| refuse(1200, "the body is not a JSON object"))?;
@@ -177,9 +176,9 @@ async fn query(State(queue): State<Arc<Queue>>, Query(asked): Query<Asked>, head
 
 fn tell(queue: &Queue, id: &str, headers: &HeaderMap, show: impl Fn(&Job, &str, Option<Fault>) -> Value) -> Response {
     if let Err(refusal) = identify(headers) {
-        return refusal;
+        return refusal.into_response();
     }
-    let Some((job, fault)) = queue.poll(id) else { return refuse(1203, "the task does not exist") };
+    let Some((job, fault)) = queue.poll(id) else { return refuse(1203, "the task does not exist").into_response() };
     if fault == Some(Fault::Garbage) {
         return mischief::garbage();
     }

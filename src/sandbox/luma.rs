@@ -6,7 +6,7 @@
 
 mod request;
 
-use super::body::Flaw;
+use super::body::{Flaw, Refusal};
 use super::identity::{Key, fresh_uuid, read_key};
 use super::mischief;
 use super::queue::{Fate, Job, Phase, Queue, Work};
@@ -34,16 +34,15 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .with_state(Arc::new(Queue::new(world, ID)))
 }
 
-fn refuse(status: u16, detail: &str) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    sign((status, Json(json!({"detail": detail}))).into_response())
+fn refuse(status: u16, detail: &str) -> Refusal {
+    Refusal(status, json!({"detail": detail}))
 }
 
-fn invalid(flaw: &Flaw) -> Response {
+fn invalid(flaw: &Flaw) -> Refusal {
     refuse(422, &format!("{}: {}", flaw.field, flaw.message))
 }
 
-/// Every answer names its request and the version of the API.
+/// A success names its request and the version of the API.
 fn sign(mut response: Response) -> Response {
     mischief::put(&mut response, "x-request-id", &fresh_uuid());
     mischief::put(&mut response, "x-api-version", "2026-04-01");
@@ -51,7 +50,7 @@ fn sign(mut response: Response) -> Response {
 }
 
 /// Whether the key's account is out of money, when the key is known at all.
-fn identify(headers: &HeaderMap) -> Result<bool, Response> {
+fn identify(headers: &HeaderMap) -> Result<bool, Refusal> {
     match read_key(headers, "bearer") {
         Key::Missing => Err(refuse(401, "Missing bearer token")),
         Key::Unknown(_) => Err(refuse(401, "Invalid API key")),
@@ -63,11 +62,11 @@ fn identify(headers: &HeaderMap) -> Result<bool, Response> {
 async fn create(State(queue): State<Arc<Queue>>, headers: HeaderMap, body: Bytes) -> Response {
     let (job, prompt) = match admit(&queue, &headers, &body) {
         Ok(admitted) => admitted,
-        Err(refusal) => return queue.turn_away(refusal),
+        Err(refusal) => return queue.turn_away(refusal.into_response()),
     };
     let taken = queue.submit(job, &prompt, |why| match why {
-        Why::Status(status) => Some(refuse(status, "An error was asked for")),
-        Why::Gone => Some(refuse(404, "Model not found")),
+        Why::Status(status) => Some(refuse(status, "An error was asked for").into_response()),
+        Why::Gone => Some(refuse(404, "Model not found").into_response()),
         Why::Refused | Why::Failed => None,
     });
     match taken.await {
@@ -81,7 +80,7 @@ async fn create(State(queue): State<Arc<Queue>>, headers: HeaderMap, body: Bytes
     }
 }
 
-fn admit(queue: &Queue, headers: &HeaderMap, body: &[u8]) -> Result<(Job, String), Response> {
+fn admit(queue: &Queue, headers: &HeaderMap, body: &[u8]) -> Result<(Job, String), Refusal> {
     let broke = identify(headers)?;
     let body: Map<String, Value> = serde_json::from_slice(body).map_err(|_| refuse(400, "Invalid JSON"))?;
     let order = Order::read(&body, queue).map_err(|flaw| invalid(&flaw))?;
@@ -127,9 +126,9 @@ fn describe(job: &Job, base: &str, fault: Option<Fault>) -> Value {
 
 async fn show(State(queue): State<Arc<Queue>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
     if let Err(refusal) = identify(&headers) {
-        return refusal;
+        return refusal.into_response();
     }
-    let Some((job, fault)) = queue.poll(&id) else { return refuse(404, "Generation not found") };
+    let Some((job, fault)) = queue.poll(&id) else { return refuse(404, "Generation not found").into_response() };
     if fault == Some(Fault::Garbage) {
         return mischief::garbage();
     }

@@ -5,7 +5,7 @@
 //! on trust and change nothing), `sync`, upscaling, sound, reframing, concepts, credits.
 
 use super::bill;
-use super::body::{Fields, Flaw};
+use super::body::{Fields, Flaw, Refusal};
 use super::easel::Motif;
 use super::identity::{Key, fresh_uuid, read_key};
 use super::mischief;
@@ -36,19 +36,18 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .with_state(Arc::new(Queue::new(world, ID)))
 }
 
-fn refuse(status: u16, detail: &str) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, Json(json!({"detail": detail}))).into_response()
+fn refuse(status: u16, detail: &str) -> Refusal {
+    Refusal(status, json!({"detail": detail}))
 }
 
 /// Pydantic's complaint.
-fn invalid(flaw: &Flaw) -> Response {
+fn invalid(flaw: &Flaw) -> Refusal {
     let detail = json!([{"type": "value_error", "loc": ["body", flaw.field], "msg": flaw.message, "input": null}]);
-    (StatusCode::BAD_REQUEST, Json(json!({"detail": detail}))).into_response()
+    Refusal(400, json!({"detail": detail}))
 }
 
 /// Whether the key's account is out of money, when the key is known at all.
-fn identify(headers: &HeaderMap) -> Result<bool, Response> {
+fn identify(headers: &HeaderMap) -> Result<bool, Refusal> {
     match read_key(headers, "bearer") {
         Key::Missing | Key::Unknown(_) => Err(refuse(403, "Not authenticated")),
         Key::Broke => Ok(true),
@@ -64,11 +63,11 @@ async fn create(
 ) -> Response {
     let (job, prompt) = match admit(&queue, &kind, &headers, &body) {
         Ok(admitted) => admitted,
-        Err(refusal) => return queue.turn_away(refusal),
+        Err(refusal) => return queue.turn_away(refusal.into_response()),
     };
     let taken = queue.submit(job, &prompt, |why| match why {
-        Why::Status(status) => Some(refuse(status, "An error was asked for")),
-        Why::Gone => Some(refuse(404, "Model not found")),
+        Why::Status(status) => Some(refuse(status, "An error was asked for").into_response()),
+        Why::Gone => Some(refuse(404, "Model not found").into_response()),
         Why::Refused | Why::Failed => None,
     });
     match taken.await {
@@ -77,7 +76,7 @@ async fn create(
     }
 }
 
-fn admit(queue: &Queue, kind: &str, headers: &HeaderMap, body: &[u8]) -> Result<(Job, String), Response> {
+fn admit(queue: &Queue, kind: &str, headers: &HeaderMap, body: &[u8]) -> Result<(Job, String), Refusal> {
     let mode = match kind {
         "image" => Mode::TextToImage,
         "video" => Mode::TextToVideo,
@@ -139,9 +138,9 @@ fn describe(job: &Job, base: &str, fault: Option<Fault>) -> Value {
 
 async fn show(State(queue): State<Arc<Queue>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
     if let Err(refusal) = identify(&headers) {
-        return refusal;
+        return refusal.into_response();
     }
-    let Some((job, fault)) = queue.poll(&id) else { return refuse(404, "Generation not found") };
+    let Some((job, fault)) = queue.poll(&id) else { return refuse(404, "Generation not found").into_response() };
     if fault == Some(Fault::Garbage) {
         return mischief::garbage();
     }

@@ -19,7 +19,7 @@ use super::book::{Entry, Operation};
 use super::identity::{Key, read_key};
 use super::steering::{Fault, Rule};
 use super::world::World;
-use super::{bill, mischief};
+use super::{bill, lists, mischief};
 use crate::base::Usd;
 use crate::catalog::Route;
 use axum::extract::{Path, State};
@@ -48,6 +48,7 @@ struct Service {
 }
 
 pub(super) fn router(world: Arc<World>) -> Router {
+    let lists = lists::of_replicate(&world);
     let api = Router::new()
         .route("/models/{owner}/{name}/predictions", post(create_by_model))
         .route("/predictions", post(create_by_version))
@@ -59,6 +60,7 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .route("/delivery/{id}/{name}", get(result::file))
         .fallback(nowhere)
         .with_state(Arc::new(Service { world, predictions: Predictions::default() }))
+        .merge(lists)
 }
 
 async fn nowhere() -> Response {

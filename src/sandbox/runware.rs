@@ -12,6 +12,7 @@ mod job;
 mod request;
 mod result;
 
+use super::lists;
 use super::book::{Entry, Operation};
 use super::identity::{Key, read_key};
 use super::mischief;
@@ -46,11 +47,12 @@ struct Desk {
 }
 
 pub(super) fn router(world: Arc<World>) -> Router {
-    Router::new().route("/v1", post(receive)).route("/files/{name}", get(result::file)).with_state(Arc::new(Desk {
-        world,
-        jobs: Jobs::default(),
-        shelf: Shelf::default(),
-    }))
+    let lists = lists::of_runware(&world);
+    Router::new()
+        .route("/v1", post(receive))
+        .route("/files/{name}", get(result::file))
+        .with_state(Arc::new(Desk { world, jobs: Jobs::default(), shelf: Shelf::default() }))
+        .merge(lists)
 }
 
 /// The two lists of an answer. A fault of transport takes its place.

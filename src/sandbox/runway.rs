@@ -6,7 +6,7 @@
 
 mod request;
 
-use super::body::Flaw;
+use super::body::{Flaw, Refusal};
 use super::identity::{Key, fresh_uuid, read_key};
 use super::mischief;
 use super::queue::{Fate, Job, Phase, Queue};
@@ -35,20 +35,19 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .with_state(Arc::new(Queue::new(world, ID)))
 }
 
-fn refuse(status: u16, error: &str) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, Json(json!({"error": error}))).into_response()
+fn refuse(status: u16, error: &str) -> Refusal {
+    Refusal(status, json!({"error": error}))
 }
 
-fn invalid(flaw: &Flaw) -> Response {
+fn invalid(flaw: &Flaw) -> Refusal {
     let issue = json!({"code": "custom", "path": [flaw.field], "message": flaw.message});
     let body = json!({"error": "Validation of body failed", "issues": [issue],
         "docUrl": "https://docs.dev.runwayml.com/api/"});
-    (StatusCode::BAD_REQUEST, Json(body)).into_response()
+    Refusal(400, body)
 }
 
 /// Key and version. Whether the account is out of money.
-fn identify(headers: &HeaderMap) -> Result<bool, Response> {
+fn identify(headers: &HeaderMap) -> Result<bool, Refusal> {
     let broke = match read_key(headers, "bearer") {
         Key::Missing => return Err(refuse(401, "Missing Authorization header.")),
         Key::Unknown(_) => return Err(refuse(401, "Invalid API key.")),
@@ -70,11 +69,11 @@ async fn create(
 ) -> Response {
     let (job, prompt) = match admit(&queue, &kind, &headers, &body) {
         Ok(admitted) => admitted,
-        Err(refusal) => return queue.turn_away(refusal),
+        Err(refusal) => return queue.turn_away(refusal.into_response()),
     };
     let taken = queue.submit(job, &prompt, |why| match why {
-        Why::Status(status) => Some(refuse(status, "An error was asked for.")),
-        Why::Gone => Some(refuse(404, "The model is not available.")),
+        Why::Status(status) => Some(refuse(status, "An error was asked for.").into_response()),
+        Why::Gone => Some(refuse(404, "The model is not available.").into_response()),
         Why::Refused | Why::Failed => None,
     });
     match taken.await {
@@ -83,7 +82,7 @@ async fn create(
     }
 }
 
-fn admit(queue: &Queue, kind: &str, headers: &HeaderMap, body: &[u8]) -> Result<(Job, String), Response> {
+fn admit(queue: &Queue, kind: &str, headers: &HeaderMap, body: &[u8]) -> Result<(Job, String), Refusal> {
     let modes = match kind {
         "text_to_image" => [Mode::TextToImage, Mode::ImageEdit].as_slice(),
         "text_to_video" => &[Mode::TextToVideo],
@@ -111,9 +110,9 @@ fn credits(job: &Job) -> i64 {
 
 async fn show(State(queue): State<Arc<Queue>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
     if let Err(refusal) = identify(&headers) {
-        return refusal;
+        return refusal.into_response();
     }
-    let Some((job, fault)) = queue.poll(&id) else { return refuse(404, "The task was not found.") };
+    let Some((job, fault)) = queue.poll(&id) else { return refuse(404, "The task was not found.").into_response() };
     if fault == Some(Fault::Garbage) {
         return mischief::garbage();
     }
@@ -154,11 +153,11 @@ async fn show(State(queue): State<Arc<Queue>>, Path(id): Path<String>, headers: 
 /// Gives up what is not finished. A finished task would be deleted; here it stays.
 async fn remove(State(queue): State<Arc<Queue>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
     if let Err(refusal) = identify(&headers) {
-        return refusal;
+        return refusal.into_response();
     }
     match queue.cancel(&id, true) {
         Some(_) => StatusCode::NO_CONTENT.into_response(),
-        None => refuse(404, "The task was not found."),
+        None => refuse(404, "The task was not found.").into_response(),
     }
 }
 

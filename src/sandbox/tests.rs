@@ -35,9 +35,11 @@ const MODELS: &str = r#"
 "#;
 
 const OPENAI: &str = r#"
+    source = "the documentation"
     [[route]]
     model = "gpt-image-2"
     upstream = "gpt-image-2"
+    confidence = "documented"
     modes = ["text-to-image"]
     size = { rule = "pixels", multiple = 16, max_side = 3840, min_area = 655360, max_area = 8294400, max_ratio = 3.0, auto = true }
     default_size = "1024x1024"
@@ -47,6 +49,7 @@ const OPENAI: &str = r#"
     [[route]]
     model = "gpt-image-2.5-flare"
     upstream = "gpt-image-2.5-flare"
+    confidence = "documented"
     modes = ["text-to-image"]
     size = { rule = "list", sizes = ["1024x1024", "1536x1024"], auto = true, field = "size" }
     formats = ["png", "jpeg", "webp"]
@@ -54,15 +57,18 @@ const OPENAI: &str = r#"
     [[route]]
     model = "gpt-image-2"
     upstream = "gpt-image-1"
+    confidence = "documented"
     modes = ["text-to-image"]
     size = { rule = "none" }
     retires = "2026-10-23"
 "#;
 
 const FAL: &str = r#"
+    source = "the documentation"
     [[route]]
     model = "flux.1-schnell"
     upstream = "fal-ai/flux/schnell"
+    confidence = "documented"
     modes = ["text-to-image"]
     size = { rule = "pixels", min_side = 64, max_side = 14142, max_area = 4194304, multiple = 16, field = "image_size", form = "object" }
     default_size = "1024x768"
@@ -73,6 +79,7 @@ const FAL: &str = r#"
     [[route]]
     model = "flux.2-max"
     upstream = "fal-ai/flux-2-max"
+    confidence = "documented"
     modes = ["text-to-image"]
     size = { rule = "pixels", min_side = 64, max_side = 14142, max_area = 4194304, multiple = 16, field = "image_size", form = "object" }
     default_size = "1024x768"

@@ -14,13 +14,18 @@ mod images;
 mod jobs;
 mod keys;
 mod kit;
+mod lists;
 mod matrix;
 mod models;
 mod outage;
 mod overrides;
 #[path = "../kit/postgres.rs"]
 mod postgres;
+mod prices;
 mod program;
 mod routing;
+mod shapes;
+mod streams;
+mod uploads;
 mod videos;
 mod walk;

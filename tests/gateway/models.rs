@@ -53,3 +53,82 @@ async fn models_without_a_credential_say_so() {
     assert_eq!((got.status, got.header("x-lumenfall-sandbox")), (200, ""));
     kit.running.stop().await;
 }
+
+#[tokio::test]
+async fn routes_tell_their_prices_and_what_they_can() {
+    let kit = Kit::start().await;
+    let flux = kit.get("/v1/models/flux.2-max").await.json;
+    let routes = flux["providers"].as_array().unwrap();
+    let bfl = routes.iter().find(|route| route["provider"] == "bfl").unwrap();
+    let list = &bfl["pricing"];
+    assert_eq!((&list["currency"], &list["effective_at"].is_string()), (&json!("USD"), &true));
+    let first = &list["components"][0];
+    assert_eq!(
+        (&first["type"], &first["metric"], &first["unit_price"]),
+        (&json!("output"), &json!("megapixel"), &json!(0.07))
+    );
+    assert_eq!(first["conditions"]["up_to"], 1);
+    for field in ["sizes", "native_formats", "native_n", "max_input_images", "mask", "seed", "typical_seconds"] {
+        assert!(!bfl["capabilities"][field].is_null(), "{field}: {bfl}");
+    }
+    for model in kit.get("/v1/models").await.json["data"].as_array().unwrap() {
+        for route in model["providers"].as_array().unwrap() {
+            assert!(route["pricing"].is_object() != route["pricing_note"].is_string(), "a price or why not: {route}");
+        }
+    }
+    let miss = kit.get("/v1/models/flux.1-dve").await;
+    assert!(miss.json["error"]["message"].as_str().unwrap().contains("'flux.1-dev'"), "{}", miss.json);
+    kit.running.stop().await;
+}
+
+/// What the schema of a model allows the gateway takes, and what it forbids the gateway refuses.
+#[tokio::test]
+async fn schemas_say_what_the_gateway_takes() {
+    let kit = Kit::start().await;
+    for model in kit.get("/v1/models").await.json["data"].as_array().unwrap() {
+        let id = model["id"].as_str().unwrap();
+        let schema = kit.get(&format!("/v1/models/{id}?schema=true")).await.json;
+        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema", "{id}");
+        for (name, property) in schema["properties"].as_object().unwrap() {
+            let Some(routes) = property["x-routes"].as_object() else { continue };
+            assert!(!routes.is_empty(), "{id}: {name}");
+            for told in routes.values() {
+                let badge = told["badge"].as_str().unwrap();
+                assert!(["passthrough", "renamed", "converted", "emulated"].contains(&badge), "{id}: {name}: {badge}");
+            }
+        }
+    }
+    let schema = kit.get("/v1/models/gpt-image-2?schema=true").await.json;
+    let properties = &schema["properties"];
+    assert_eq!(properties["size"]["x-badge"], "converted");
+    assert_eq!(properties["response_format"]["x-badge"], "emulated");
+    assert_eq!(
+        properties["n"]["x-routes"]["openai/gpt-image-2"],
+        json!({"field": "n", "at_once": 10, "badge": "passthrough"})
+    );
+    assert_eq!(properties["quality"]["x-routes"]["openai/gpt-image-2"]["badge"], "converted");
+    let asked = json!({"model": "gpt-image-2", "prompt": "a fox"});
+    for (change, fine) in [
+        (json!({}), true),
+        (json!({"n": 10, "size": "1024x1536", "output_format": "avif", "output_compression": 40}), true),
+        (json!({"size": "16:9", "response_format": "b64_json", "quality": "high", "user": "u"}), true),
+        (json!({"aspect_ratio": "19.5:9", "resolution": "2K", "something_new": {"a": 1}}), true),
+        (json!({"size": "auto"}), true),
+        (json!({"n": 11}), false),
+        (json!({"n": 0}), false),
+        (json!({"size": "big"}), false),
+        (json!({"aspect_ratio": "wide"}), false),
+        (json!({"output_format": "bmp"}), false),
+        (json!({"output_compression": 101}), false),
+        (json!({"response_format": "link"}), false),
+        (json!({"prompt": 3}), false),
+        (json!({"model": 3}), false),
+    ] {
+        let mut body = asked.clone();
+        body.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let status = kit.post("/v1/images/generations?dryRun=true", &body).await.status;
+        assert_eq!(status == 200, fine, "{body}: {status}");
+    }
+    assert_eq!(schema["required"], json!(["model", "prompt"]));
+    kit.running.stop().await;
+}

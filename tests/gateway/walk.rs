@@ -1,27 +1,76 @@
 //! Every active route of the catalog, once, through the whole gateway against its provider's simulator.
 
-use super::kit::{Kit, clip, picture, picture_facts};
+use super::kit::{Kit, clip, picture_facts};
 use futures::stream::{self, StreamExt};
 use lumenfall::app;
 use lumenfall::base::Timestamp;
 use lumenfall::catalog::Route;
 use lumenfall::job::Mode;
+use lumenfall::media::{Format, Size, draw};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-fn uri(spec: &str) -> String {
-    format!("data:image/png;base64,{}", base64_simd::STANDARD.encode_to_string(picture(spec)))
+/// What a caller gives: sixteen pictures, each another one, and a mask for any of them, as data addresses with hashes.
+struct Gifts {
+    pictures: Vec<(String, String)>,
+    mask: String,
+}
+
+impl Gifts {
+    fn new() -> Self {
+        let size = Size::new(512, 512);
+        let uri = |file: &[u8]| format!("data:image/png;base64,{}", base64_simd::STANDARD.encode_to_string(file));
+        let pictures = (0..16).map(|index| {
+            let file = draw(&format!("gift {index}"), size, Format::Png).unwrap();
+            (uri(&file), Sha256::digest(&file).iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+        });
+        let clear = |x: u32| if x < 256 { 0 } else { 255 };
+        let mask = image::RgbaImage::from_fn(512, 512, |x, _| image::Rgba([0, 0, 0, clear(x)]));
+        let mut file = std::io::Cursor::new(Vec::new());
+        mask.write_to(&mut file, image::ImageFormat::Png).unwrap();
+        Self { pictures: pictures.collect(), mask: uri(&file.into_inner()) }
+    }
+}
+
+/// One picture from a route, and for edits another with a mask where it takes one; every input must have arrived.
+async fn make_picture(kit: &Kit, gifts: &Gifts, route: &Route, mode: Mode) -> Result<(), String> {
+    try_picture(kit, gifts, route, mode, None).await?;
+    match route.inputs.as_ref().filter(|inputs| inputs.mask.is_some() && mode == Mode::ImageEdit) {
+        Some(inputs) => {
+            try_picture(kit, gifts, route, mode, Some(if inputs.white_mask { "white" } else { "transparent" })).await
+        }
+        None => Ok(()),
+    }
+}
+
+/// What a simulator must have been sent: every picture, the words, and a mask marked so.
+fn arrived(receipts: &[Value], route: &Route, prompt: Option<&str>, hashes: &[&str], marks: Option<&str>) -> bool {
+    receipts.iter().filter(|one| one["provider"] == route.provider.as_str()).any(|receipt| {
+        let pictures = receipt["pictures"].as_array().unwrap();
+        let texts = receipt["texts"].as_array().unwrap();
+        let words = prompt.is_none_or(|prompt| texts.iter().any(|text| text.as_str().unwrap().contains(prompt)));
+        let given = hashes.iter().all(|hash| pictures.iter().any(|seen| seen["sha256"] == *hash));
+        let marked = marks.is_none_or(|marks| pictures.iter().any(|seen| seen["marks"] == marks));
+        words && given && marked
+    })
 }
 
 /// One picture from a route; the complaint when it is not what was asked for.
-async fn make_picture(kit: &Kit, route: &Route, mode: Mode) -> Result<(), String> {
+async fn try_picture(kit: &Kit, gifts: &Gifts, route: &Route, mode: Mode, marks: Option<&str>) -> Result<(), String> {
     let model = format!("{}/{}", route.provider, route.upstream);
-    let mut body = json!({"model": model, "prompt": "a fox in the snow", "response_format": "b64_json"});
+    let prompt = format!("a fox in the snow, {mode} by {model}, mask {}", marks.is_some());
+    let mut body = json!({"model": model, "prompt": prompt, "response_format": "b64_json"});
     let path = if mode == Mode::TextToImage { "generations" } else { "edits" };
-    if mode != Mode::TextToImage {
-        body["image"] = json!(uri("png:1024x1024"));
+    let most = route.inputs.as_ref().map_or(1, |inputs| inputs.max).min(16);
+    let given = if mode == Mode::TextToImage { &[] } else { &gifts.pictures[..most] };
+    if !given.is_empty() {
+        body["image"] = given.iter().map(|(uri, _)| json!(uri)).collect();
+    }
+    if marks.is_some() {
+        body["mask"] = json!(gifts.mask);
     }
     if mode == Mode::Upscale {
         body["scale_factor"] = json!(2);
@@ -31,6 +80,16 @@ async fn make_picture(kit: &Kit, route: &Route, mode: Mode) -> Result<(), String
     let complain = |what: &str| Err(format!("{model} {mode}: {what}: {}", shorten(&got.json)));
     if got.status != 200 {
         return complain("failed");
+    }
+    let hashes: Vec<&str> = given.iter().map(|(_, hash)| hash.as_str()).collect();
+    let said = route.field("prompt").map(|_| prompt.as_str());
+    let receipts = match said {
+        Some(said) => kit.received("text", said).await,
+        None => kit.received("provider", &route.provider).await,
+    };
+    // What is drawn inside has nobody to arrive at.
+    if route.provider != "mock" && !arrived(&receipts, route, said, &hashes, marks) {
+        return complain("an input did not reach the provider");
     }
     let text = got.json["data"][0]["b64_json"].as_str().unwrap_or_default();
     let bytes = base64_simd::STANDARD.decode_to_vec(text).unwrap();
@@ -71,12 +130,12 @@ fn shorten(value: &Value) -> String {
 }
 
 /// One video from a route, through the whole gateway.
-async fn make_video(kit: &Kit, route: &Route, mode: Mode) -> Result<(), String> {
+async fn make_video(kit: &Kit, gifts: &Gifts, route: &Route, mode: Mode) -> Result<(), String> {
     let model = route.executed_model();
     let mut body = json!({"model": model, "prompt": "a fox in the snow"});
     body.as_object_mut().unwrap().extend(required(&route.upstream));
     match mode {
-        Mode::ImageToVideo => body["input_reference"] = json!({"image_url": uri("png:512x512")}),
+        Mode::ImageToVideo => body["input_reference"] = json!({"image_url": gifts.pictures[0].0}),
         Mode::VideoToVideo => {
             let file = base64_simd::STANDARD.encode_to_string(clip("mp4:5"));
             body["video_url"] = json!(format!("data:video/mp4;base64,{file}"));
@@ -132,7 +191,7 @@ async fn every_active_route_works_in_the_sandbox() {
         async move {
             match mode {
                 Mode::TextToImage | Mode::ImageEdit | Mode::Upscale => make_picture(kit, &route, mode).await,
-                Mode::TextToVideo | Mode::ImageToVideo | Mode::VideoToVideo => make_video(kit, &route, mode).await,
+                Mode::TextToVideo | Mode::ImageToVideo | Mode::VideoToVideo => make_video(kit, gifts, &route, mode).await,
             }
         }
     });

@@ -1,17 +1,24 @@
 //! Models on the wire: OpenAI's four fields, those that the hosted service's clients read, and ours.
 
 use crate::base::Timestamp;
-use crate::catalog::{Catalog, Lifecycle, Model, Route};
+use crate::catalog::price::PriceLine;
+use crate::catalog::{Catalog, Model, Route};
 use crate::job::Mode;
 use crate::pipeline::provider_name;
-use serde_json::{Value, json};
+use rust_decimal::prelude::ToPrimitive;
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
+
+/// The routes of a model that their providers still serve.
+pub(in crate::api) fn live_routes<'a>(model: &Model, catalog: &'a Catalog, today: &str) -> Vec<&'a Arc<Route>> {
+    catalog.routes(model).iter().filter(|route| !route.retired(today)).collect()
+}
 
 /// One model object. `usable` says which providers are configured here.
 pub(in crate::api) fn show(model: &Model, catalog: &Catalog, usable: impl Fn(&str) -> bool, sandbox: bool) -> Value {
     let now = Timestamp::now().rfc3339();
     let today = &now[..10];
-    let live: Vec<&Arc<Route>> = catalog.routes(model).iter().filter(|route| !route.retired(today)).collect();
+    let live = live_routes(model, catalog, today);
     let status = model.status_on(today);
     let served = live.iter().any(|route| usable(&route.provider));
     let mut modes: Vec<Mode> = live.iter().flat_map(|route| route.modes.iter().copied()).collect();
@@ -32,7 +39,7 @@ pub(in crate::api) fn show(model: &Model, catalog: &Catalog, usable: impl Fn(&st
         "description": model.description,
         "creator_organization": model.maker,
         "featured": model.featured,
-        "model_status": if served || status == Lifecycle::Retired { json!(status) } else { json!("disabled") },
+        "model_status": if served || !status.is_open() { json!(status) } else { json!("disabled") },
         "successor": model.successor,
         "starting_price": price,
         "free": price.is_some_and(|price| price.micros() == 0),
@@ -50,7 +57,9 @@ pub(in crate::api) fn show(model: &Model, catalog: &Catalog, usable: impl Fn(&st
     })
 }
 
+/// One route: where it leads, what it can do, what it costs.
 fn show_route(route: &Route, configured: bool) -> Value {
+    let (pricing, note) = show_price(route);
     json!({
         "id": format!("{}/{}", route.provider, route.model),
         "provider": route.provider,
@@ -61,7 +70,75 @@ fn show_route(route: &Route, configured: bool) -> Value {
         "output_formats": route.formats,
         "max_n": route.max_n,
         "starting_price": route.starting_price(),
-        "price_source": route.price.source,
-        "price_date": route.price.date,
+        "pricing": pricing,
+        "pricing_note": note,
+        "capabilities": show_capabilities(route),
+        "retires": route.retires,
+        "source": route.source,
+        "confidence": route.confidence,
+    })
+}
+
+/// The price list, or why there is none.
+fn show_price(route: &Route) -> (Value, Option<&'static str>) {
+    let price = &route.price;
+    if !price.known() {
+        return (Value::Null, Some("The price is not known beforehand; what the provider reports is charged."));
+    }
+    // Free of charge is a fact of ours; a list was read somewhere, and perhaps not at its maker's.
+    let official = price.free || route.confidence == "documented";
+    let list = json!({
+        "currency": "USD",
+        "source": if official { "official" } else { "estimated" },
+        "source_url": price.source,
+        "effective_at": price.date,
+        "components": price.lines.iter().map(show_line).collect::<Vec<_>>(),
+    });
+    (list, None)
+}
+
+fn show_line(line: &PriceLine) -> Value {
+    let mut conditions = Map::new();
+    for (name, values) in &line.when {
+        conditions.insert(name.clone(), json!(values));
+    }
+    if line.cached {
+        conditions.insert("cached".to_owned(), json!(true));
+    }
+    for (name, bound) in [("up_to", line.up_to.map(u64::from)), ("max_area", line.max_area)] {
+        conditions.extend(bound.map(|bound| (name.to_owned(), json!(bound))));
+    }
+    for (name, bound) in [("beyond", u64::from(line.beyond)), ("min_area", line.min_area)] {
+        conditions.extend((bound > 0).then(|| (name.to_owned(), json!(bound))));
+    }
+    conditions.extend(line.times.as_ref().map(|name| ("times".to_owned(), json!(name))));
+    json!({
+        "type": line.flow,
+        "metric": line.metric,
+        "unit_price": line.unit_price.to_f64(),
+        "unit_size": line.unit_size,
+        "conditions": conditions,
+        "description": line.to_string(),
+    })
+}
+
+fn show_capabilities(route: &Route) -> Value {
+    let inputs = route.inputs.as_ref();
+    let video = route.video.as_ref();
+    json!({
+        "sizes": route.size.to_string(),
+        "default_size": route.default_size,
+        "native_formats": route.formats,
+        "native_n": route.max_n,
+        "max_input_images": inputs.map_or(0, |inputs| inputs.max),
+        "mask": inputs.is_some_and(|inputs| inputs.mask.is_some()),
+        "last_frame": inputs.is_some_and(|inputs| inputs.last.is_some()),
+        "seed": route.field("seed").is_some(),
+        "negative_prompt": route.field("negative_prompt").is_some(),
+        "max_prompt_length": route.max_prompt,
+        "seconds": video.map(|video| &video.seconds),
+        "default_seconds": video.map(|video| video.default),
+        "audio": video.map(|video| if video.audio.is_some() { "switchable" } else if video.sound { "always" } else { "never" }),
+        "typical_seconds": route.typical_seconds,
     })
 }

@@ -3,8 +3,8 @@
 
 use super::choose::View;
 use super::health::{Health, Sign, Standing, Thresholds};
-use super::queue::{Queue, Ticket};
-use super::rules::{Rule, Rules};
+use super::queue::Queue;
+use super::rules::Rules;
 use crate::fault::{Fault, FaultKind};
 use crate::pipeline::Settings;
 use crate::pipeline::upstream::Upstream;
@@ -13,7 +13,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
+
+mod report;
+mod turn;
+
+pub use report::Report;
 
 /// What an operator says of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -101,52 +106,6 @@ struct Lane {
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
 /// The longest pause that a provider can ask for.
 const LONGEST: Duration = Duration::from_mins(10);
-/// Between two requests that leave a queue, so that a limit that is over is not hit by all at once.
-const SPACING: Duration = Duration::from_millis(20);
-
-/// What `GET /v1/routing` shows.
-#[derive(Debug, Clone, Serialize)]
-pub struct Report {
-    /// The rules in force.
-    pub rules: Vec<Rule>,
-    /// What the operator said, by route or provider.
-    pub states: BTreeMap<String, Operator>,
-    /// Every route that was used, or that something is known of.
-    pub routes: BTreeMap<String, RouteReport>,
-    /// Every credential that was used, by provider and number.
-    pub credentials: BTreeMap<String, CredentialReport>,
-}
-
-/// A route in the report.
-#[derive(Debug, Clone, Serialize)]
-pub struct RouteReport {
-    /// What the operator said.
-    pub state: Operator,
-    /// Its health.
-    pub health: Standing,
-    /// The share of its calls that worked lately, 0 to 1.
-    pub success_rate: f64,
-    /// Failures in a row.
-    pub failures_in_a_row: u32,
-    /// How long a call usually takes, in milliseconds.
-    pub latency_ms: Option<u64>,
-    /// Milliseconds until it is tried again, when it is not healthy.
-    pub retry_in_ms: Option<u64>,
-}
-
-/// A credential in the report.
-#[derive(Debug, Clone, Serialize)]
-pub struct CredentialReport {
-    /// Its health.
-    pub health: Standing,
-    /// Whether the provider refused it.
-    pub refused: bool,
-    /// Requests that wait for its rate limits.
-    pub waiting: usize,
-    /// Milliseconds for which it is rate-limited, by route.
-    pub limited_ms: BTreeMap<String, u64>,
-}
-
 impl Wallet {
     fn new(now: Instant) -> Self {
         Self { health: Health::new(now), lanes: HashMap::new(), queue: Queue::default() }
@@ -202,7 +161,10 @@ impl Switchboard {
     /// Puts new rules in force, and gives refused credentials another chance: the configuration changed.
     pub fn reload(&self, rules: Rules) {
         *self.0.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
-        self.state().credentials.clear();
+        let now = Instant::now();
+        for wallet in self.state().credentials.values_mut() {
+            wallet.health = Health::new(now);
+        }
     }
 
     /// What is known of a route.
@@ -254,51 +216,6 @@ impl Switchboard {
         upstream.draw(&left, dice).map_or(Pick::Nothing, Pick::Ready)
     }
 
-    /// Waits for a rate limit to end and for this request's turn, at most until `latest`. `Err` says how long the limit
-    /// still lasts: it is longer, or too many wait already.
-    pub(in crate::pipeline) async fn turn(
-        &self,
-        route: &str,
-        provider: &str,
-        at: usize,
-        key: &str,
-        latest: Instant,
-    ) -> Result<(), Duration> {
-        let place = {
-            let (mut state, now) = (self.state(), Instant::now());
-            let wallet = state.wallet(provider, at, now);
-            let open = wallet.open_at(route, now);
-            let ticket = if open > latest { None } else { wallet.queue.enter(key, route, self.0.most) };
-            let ticket = ticket.ok_or(open - now)?;
-            Place { board: self, provider, at, ticket }
-        };
-        loop {
-            let moved = self.0.moved.notified();
-            tokio::pin!(moved);
-            moved.as_mut().enable();
-            let wake = {
-                let (mut state, now) = (self.state(), Instant::now());
-                let wallet = state.wallet(provider, at, now);
-                let open = wallet.open_at(route, now);
-                let first = wallet.queue.first(place.ticket);
-                if first && open <= now {
-                    if let Some(lane) = wallet.lanes.get_mut(route) {
-                        lane.until = now + SPACING;
-                    }
-                    return Ok(());
-                }
-                if open > latest || now >= latest {
-                    return Err(open - now);
-                }
-                if first { open } else { latest }
-            };
-            tokio::select! {
-                () = sleep_until(wake) => {}
-                () = moved => {}
-            }
-        }
-    }
-
     /// Takes in what came of a call.
     pub(in crate::pipeline) fn judge(&self, route: &str, provider: &str, at: usize, outcome: Result<Duration, &Fault>) {
         let (mut state, now) = (self.state(), Instant::now());
@@ -346,46 +263,15 @@ impl Switchboard {
             words.into_iter().filter(|(_, operator)| *operator != Operator::Active).collect();
         let freed: Vec<String> = state.operators.keys().filter(|name| !words.contains_key(*name)).cloned().collect();
         state.operators = words;
-        freed.iter().for_each(|name| state.forget(name));
+        for name in &freed {
+            state.forget(name);
+        }
     }
 
     /// Forgets what is held against a route or a whole provider.
     pub fn forget(&self, name: &str) {
         self.state().forget(name);
         self.0.moved.notify_waiters();
-    }
-
-    /// Everything that is known.
-    pub fn report(&self) -> Report {
-        let (state, now) = (self.state(), Instant::now());
-        let left = |until: Instant| millis(until.saturating_duration_since(now));
-        let route = |(name, health): (&String, &Health)| {
-            let report = RouteReport {
-                state: state.operator(name),
-                health: health.standing(now),
-                success_rate: health.success(),
-                failures_in_a_row: health.row(),
-                latency_ms: health.latency().map(millis),
-                retry_in_ms: health.next_trial(now).map(left),
-            };
-            (name.clone(), report)
-        };
-        let credential = |((provider, at), wallet): (&(String, usize), &Wallet)| {
-            let limited = wallet.lanes.iter().filter(|(_, lane)| lane.until > now);
-            let report = CredentialReport {
-                health: wallet.health.standing(now),
-                refused: wallet.health.refused(),
-                waiting: wallet.queue.len(),
-                limited_ms: limited.map(|(route, lane)| (route.clone(), left(lane.until))).collect(),
-            };
-            (format!("{provider}#{at}"), report)
-        };
-        Report {
-            rules: self.rules().list().into_iter().cloned().collect(),
-            states: state.operators.clone(),
-            routes: state.routes.iter().map(route).collect(),
-            credentials: state.credentials.iter().map(credential).collect(),
-        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -404,23 +290,6 @@ impl State {
                 wallet.health = Health::new(Instant::now());
             }
         }
-    }
-}
-
-/// A place in a queue, given up however its holder ends.
-struct Place<'a> {
-    board: &'a Switchboard,
-    provider: &'a str,
-    at: usize,
-    ticket: Ticket,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        if let Some(wallet) = self.board.state().credentials.get_mut(&(self.provider.to_owned(), self.at)) {
-            wallet.queue.leave(self.ticket);
-        }
-        self.board.0.moved.notify_waiters();
     }
 }
 
@@ -453,8 +322,4 @@ fn tell(route: &str, before: Standing, after: Standing) {
         }
         Standing::Unhealthy | Standing::HalfOpen => {}
     }
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

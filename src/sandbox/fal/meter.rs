@@ -64,6 +64,7 @@ fn counted(prices: &Price, metric: Metric) -> Price {
     let mut prices = only(prices, |line| line.metric == metric);
     for line in &mut prices.lines {
         line.metric = Metric::Image;
+        line.times = None;
     }
     prices
 }

@@ -378,7 +378,7 @@ async fn videos_are_billed_in_every_way_that_fal_has() {
             0.2016,
         ),
         ("fal-ai/vidu/q2/image-to-video/pro", json!({"resolution": "1080p", "duration": 5}), "5", 0.8),
-        ("fal-ai/wan-t2v", json!({"num_frames": 97, "resolution": "480p"}), "1", 0.25),
+        ("fal-ai/wan-t2v", json!({"num_frames": 81, "resolution": "480p"}), "1", 0.2),
         ("fal-ai/pixverse/v5.6/text-to-video", json!({"duration": "8", "generate_audio_switch": true}), "1", 1.8),
         ("fal-ai/veo3.1/lite", json!({"duration": "4s", "generate_audio": false}), "4", 0.12),
     ] {
