@@ -197,8 +197,9 @@ fn bill(
         let text = "the provider answered without a result";
         return over(papers, frame, track, Fault::new(FaultKind::Empty, text).accepted(Accepted::Maybe));
     }
-    let told =
-        |one: &Result<(Made, Vec<&'static str>), Unkept>| one.as_ref().ok().map(|(made, _)| (made.came.or(made.size), made.millis));
+    let told = |one: &Result<(Made, Vec<&'static str>), Unkept>| {
+        one.as_ref().ok().map(|(made, _)| (made.came.or(made.size), made.millis))
+    };
     let sizes = kept.iter().map(|one| told(one).and_then(|told| told.0).unwrap_or(candidate.fit.expect)).collect();
     let measured = kept.iter().find_map(|one| told(one)?.1).map(|millis| Decimal::from(millis) / Decimal::from(1000));
     let made = candidate.made(&papers.request.job, sizes, usage);

@@ -179,6 +179,7 @@ async fn every_active_route_works_in_the_sandbox() {
     let catalog = app::embedded_catalog().unwrap();
     let now = Timestamp::now().rfc3339();
     let kit = Kit::start().await;
+    let gifts = Gifts::new();
     let live =
         catalog.models().iter().filter(|model| model.status_on(&now[..10]) != lumenfall::catalog::Lifecycle::Retired);
     let routes = live.flat_map(|model| catalog.routes(model)).filter(|route| !route.retired(&now[..10]));
@@ -187,11 +188,13 @@ async fn every_active_route_works_in_the_sandbox() {
     let count = work.len();
     assert!(count >= 10, "only {count} routes");
     let tried = stream::iter(work).map(|(route, mode)| {
-        let kit = &kit;
+        let (kit, gifts) = (&kit, &gifts);
         async move {
             match mode {
-                Mode::TextToImage | Mode::ImageEdit | Mode::Upscale => make_picture(kit, &route, mode).await,
-                Mode::TextToVideo | Mode::ImageToVideo | Mode::VideoToVideo => make_video(kit, gifts, &route, mode).await,
+                Mode::TextToImage | Mode::ImageEdit | Mode::Upscale => make_picture(kit, gifts, &route, mode).await,
+                Mode::TextToVideo | Mode::ImageToVideo | Mode::VideoToVideo => {
+                    make_video(kit, gifts, &route, mode).await
+                }
             }
         }
     });
