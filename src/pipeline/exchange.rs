@@ -105,7 +105,10 @@ impl Desk {
             }
             Step::Done(driven) => {
                 let papers = papers().await?;
-                let candidate = papers.candidate(frame.position).ok_or(Halt::Trouble)?;
+                let Some(candidate) = papers.candidate(frame.position) else {
+                    let fault = Fault::new(FaultKind::Gone, "the route left the catalog while it was running");
+                    return Ok(over(papers, frame, track, fault.accepted(Accepted::Yes)));
+                };
                 runner.heard(&candidate.route, at, None, span(track.started, Timestamp::now()), true);
                 let storage = &self.gateway.storage;
                 let ends = Instant::now() + span(now, track.until.max(now.plus(LAST_FETCH)));
