@@ -102,7 +102,7 @@ struct Found {
 
 async fn read_all(client: &Client, upstream: &Upstream, readings: Vec<Listing>) -> Result<Found, Fault> {
     let answers = stream::iter(readings).map(|reading| read_one(client, upstream, reading)).buffered(AT_ONCE);
-    let answers: Vec<Result<(Vec<Listed>, Vec<String>), Fault>> = answers.collect().await;
+    let answers: Vec<_> = answers.collect().await;
     let mut found = Found::default();
     for answer in answers {
         let (listed, about) = answer?;

@@ -41,6 +41,8 @@ pub(super) fn check_route(route: &Route, complain: &mut impl FnMut(String)) {
     let offered = |format| route.formats.is_empty() || route.formats.contains(&format);
     require(route.default_format.is_none_or(offered), "default_format is not one of formats");
     require(!reads_media || route.inputs.is_some(), "a mode that starts from a picture or video needs inputs");
+    let makes_video = route.modes.iter().any(|mode| mode.makes_video());
+    require(!makes_video || route.video.is_some(), "a mode that makes videos needs video = { ... }");
     check_size(&route.size, &mut require);
     check_length(route, &mut require);
     check_price(route, &mut require);
@@ -195,6 +197,7 @@ mod tests {
             (r#"modes = ["text-to-image"]"#, "", "missing field `modes`"),
             (r#"modes = ["text-to-image"]"#, r#"modes = ["text-to-speech"]"#, "unknown variant"),
             (r#"modes = ["text-to-image"]"#, r#"modes = ["image-edit"]"#, "needs inputs"),
+            (r#"modes = ["text-to-image"]"#, video, "needs video"),
             (r#"modes = ["text-to-image"]"#, &videos("seconds = [5], default = 6"), "not one of video.seconds"),
             (r#"modes = ["text-to-image"]"#, &videos("default = 5, form = \"frames\""), "needs video.fps"),
             (r#"source = "the documentation""#, "", "source is missing"),

@@ -147,13 +147,11 @@ impl Reader {
                 self.problems.push(row.problem(message));
             }
         }
-        for row in std::mem::take(&mut self.routes) {
-            match self.read_route(&row) {
+        for mut row in std::mem::take(&mut self.routes) {
+            let name = format!("route '{}' ({})", row.text("upstream"), row.text("model"));
+            match self.read_route(&mut row) {
                 Ok(route) => self.add_route(&mut catalog, route, &row),
-                Err(why) => {
-                    let name = format!("route '{}' ({})", row.text("upstream"), row.text("model"));
-                    self.problems.push(row.problem(format!("{name}: {why}")));
-                }
+                Err(why) => self.problems.push(row.problem(format!("{name}: {why}"))),
             }
         }
         for list in catalog.routes.values_mut() {
@@ -180,8 +178,8 @@ impl Reader {
     }
 
     /// `None` when it is switched off.
-    fn read_route(&self, row: &Entry) -> Result<Option<Route>, String> {
-        let mut table = row.table.clone();
+    fn read_route(&self, row: &mut Entry) -> Result<Option<Route>, String> {
+        let mut table = std::mem::take(&mut row.table);
         if table.remove("disabled").is_some_and(|off| off == Value::Boolean(true)) {
             return Ok(None);
         }

@@ -37,13 +37,14 @@ pub(super) fn of_runware(world: &Arc<World>) -> Router {
 async fn fal_prices(State(world): State<Arc<World>>, Query(asked): Query<Vec<(String, String)>>) -> Response {
     let price = |(_, id): &(String, String)| {
         let route = world.route(fal::ID, id)?;
-        let line = route.price.lines.first()?;
-        let unit = match line.metric {
-            Metric::Megapixel => "megapixels",
-            Metric::Second => "seconds",
+        // fal prices every endpoint; those whose price the fact sheet does not have are listed without one.
+        let line = route.price.lines.first();
+        let unit = match line.map(|line| line.metric) {
+            Some(Metric::Megapixel) => "megapixels",
+            Some(Metric::Second) => "seconds",
             _ => "images",
         };
-        let price: Value = line.unit_price.to_string().parse().ok()?;
+        let price: Value = line.map_or(Value::Null, |line| line.unit_price.to_string().parse().unwrap_or_default());
         Some(json!({"endpoint_id": id, "unit_price": price, "unit": unit, "currency": "USD"}))
     };
     let unknown = asked.iter().find(|(_, id)| world.route(fal::ID, id).is_none());

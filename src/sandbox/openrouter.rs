@@ -12,10 +12,10 @@ mod request;
 mod tests;
 mod video;
 
-use super::lists;
 use super::book::{Entry, Operation};
 use super::easel::Motif;
 use super::identity::{Key, read_key};
+use super::lists;
 use super::mischief;
 use super::shelf::Shelf;
 use super::steering::{Fault, Rule};

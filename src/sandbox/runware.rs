@@ -12,9 +12,9 @@ mod job;
 mod request;
 mod result;
 
-use super::lists;
 use super::book::{Entry, Operation};
 use super::identity::{Key, read_key};
+use super::lists;
 use super::mischief;
 use super::steering::{Fault, Rule};
 use super::world::World;

@@ -3,10 +3,12 @@
 use super::kit::{Kit, clip, picture, picture_facts};
 use futures::stream::{self, StreamExt};
 use lumenfall::app;
-use lumenfall::base::Timestamp;
-use lumenfall::catalog::Route;
+use lumenfall::base::{Timestamp, Usd};
+use lumenfall::catalog::price::{Flow, Metric};
+use lumenfall::catalog::{Rounding, Route, SizeRule};
 use lumenfall::job::Mode;
 use lumenfall::media::{Format, Size, draw};
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -81,6 +83,7 @@ async fn try_picture(kit: &Kit, gifts: &Gifts, route: &Route, mode: Mode, marks:
         body["scale_factor"] = json!(2);
     }
     body.as_object_mut().unwrap().extend(required(&route.upstream));
+    let dry = kit.post(&format!("/v1/images/{path}?dryRun=true"), &body).await;
     let got = kit.post(&format!("/v1/images/{path}"), &body).await;
     let complain = |what: &str| Err(format!("{model} {mode}: {what}: {}", shorten(&got.json)));
     if got.status != 200 {
@@ -110,7 +113,27 @@ async fn try_picture(kit: &Kit, gifts: &Gifts, route: &Route, mode: Mode, marks:
     if priced && !got.json["metadata"]["cost"].is_number() && !told {
         return complain("a priced route without a cost, and no word why");
     }
-    Ok(())
+    agree(route, &dry.json, &got.json["metadata"])
+        .map_err(|why| format!("{model} {mode}: {why}: {}", shorten(&dry.json)))
+}
+
+/// Whether the dry run foretold the cost. Two things cannot be foretold: words and thoughts beside a picture, where they
+/// are billed (a few hundred tokens), and the pixels that a provider picks and bills exactly (a percent).
+fn agree(route: &Route, dry: &Value, metadata: &Value) -> Result<(), String> {
+    let (Some(foreseen), Some(cost)) = (dry["total_cost_micros"].as_i64(), metadata["cost"].as_f64()) else {
+        return Ok(());
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "a few dollars")]
+    let cost = (cost * 1e6).round() as i64;
+    let words = route.price.lines.iter().filter(|line| (line.flow, line.metric) == (Flow::Output, Metric::TokenText));
+    let beside: Usd = words.filter_map(|line| Usd::from_dollars(line.unit_price * Decimal::new(200, 6))).sum();
+    let exact = route.price.lines.iter().any(|line| line.round == Rounding::Exact && line.metric == Metric::Megapixel);
+    let picked = if exact && !matches!(route.size, SizeRule::Pixels(_)) { foreseen / 100 } else { 0 };
+    if (foreseen - picked..=foreseen + picked + beside.micros()).contains(&cost) {
+        Ok(())
+    } else {
+        Err(format!("the dry run said {foreseen} micro-dollars, it cost {cost} ({})", metadata["cost_source"]))
+    }
 }
 
 /// Parameters without which an endpoint refuses to work.
@@ -147,6 +170,7 @@ async fn make_video(kit: &Kit, route: &Route, mode: Mode) -> Result<(), String> 
         }
         _ => {}
     }
+    let dry = kit.post("/v1/videos?dryRun=true", &body).await;
     let taken = kit.post("/v1/videos", &body).await;
     let complain = |what: &str, json: &Value| Err(format!("{model} {mode}: {what}: {}", shorten(json)));
     if taken.status != 202 {
@@ -176,7 +200,8 @@ async fn make_video(kit: &Kit, route: &Route, mode: Mode) -> Result<(), String> 
     if priced && !video["metadata"]["cost"].is_number() && !told {
         return complain("a priced route without a cost, and no word why", &video);
     }
-    Ok(())
+    agree(route, &dry.json, &video["metadata"])
+        .map_err(|why| format!("{model} {mode}: {why}: {}", shorten(&dry.json)))
 }
 
 #[tokio::test]
