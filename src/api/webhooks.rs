@@ -6,7 +6,7 @@ use super::body::JsonObject;
 use super::caller::Caller;
 use super::wire::fields::Fields;
 use super::wire::page::{ListQuery, Shown, no_such_cursor};
-use crate::base::Timestamp;
+use crate::base::{Secret, Timestamp};
 use crate::error::{Error, ErrorKind};
 use crate::store::Delivery;
 use axum::Json;
@@ -19,7 +19,7 @@ use std::time::Duration;
 /// The secret that signs the account's webhooks, made on first use.
 pub(super) async fn secret(State(api): State<Api>, caller: Caller) -> Result<Json<Value>, Error> {
     let secrets = api.0.store.webhook_secrets(&caller.key.account_id, Timestamp::now()).await?;
-    Ok(Json(json!({"key": secrets.first().map(|secret| secret.expose())})))
+    Ok(Json(json!({"key": secrets.first().map(Secret::expose)})))
 }
 
 /// A new secret; the old one signs besides for `grace_seconds` more, a day unless said otherwise.

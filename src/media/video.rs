@@ -279,7 +279,12 @@ fn read_head(head: &[u8]) -> Option<Told> {
     let mut told = Webm { scale: 1_000_000, ..Webm::default() };
     elements(head, MAX_DEPTH, &mut told);
     told.segment.then(|| {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be a small positive")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "checked to be a small positive, in milliseconds"
+        )]
         let millis = told
             .duration
             .map(|ticks| ticks * told.scale as f64 / 1e6)

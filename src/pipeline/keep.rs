@@ -156,6 +156,7 @@ fn unusable(flaw: VideoFlaw) -> Unkept {
     if flaw == VideoFlaw::Truncated { Unkept::Later(fault) } else { Unkept::Unusable(fault) }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
 fn unstored(error: StorageError) -> Unkept {
     tracing::error!(%error, "media could not be stored");
     Unkept::Later(

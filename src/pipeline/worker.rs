@@ -62,6 +62,9 @@ impl Desk {
     }
 }
 
+/// What a step leaves: the job, unless it is over or lost, and how long it has to rest.
+type Left = Option<(Held, Option<Duration>)>;
+
 /// The worker of this process.
 pub struct Worker {
     desk: Arc<Desk>,
@@ -69,7 +72,7 @@ pub struct Worker {
     queue: BinaryHeap<Reverse<(Instant, String)>>,
     /// Jobs that a step has in hand, and whether they were asked to stop meanwhile.
     busy: HashMap<String, bool>,
-    steps: JoinSet<Option<(Held, Option<Duration>)>>,
+    steps: JoinSet<Left>,
     /// Whose step a task is.
     names: HashMap<Id, String>,
 }
@@ -180,7 +183,7 @@ impl Worker {
     }
 
     /// A step is over: the job waits for its next one.
-    async fn put_back(&mut self, done: Result<(Id, Option<(Held, Option<Duration>)>), JoinError>) {
+    async fn put_back(&mut self, done: Result<(Id, Left), JoinError>) {
         let (task, left) = match done {
             Ok((task, left)) => (task, left),
             Err(error) => {

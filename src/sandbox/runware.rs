@@ -121,7 +121,7 @@ async fn receive(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes)
             Some("ping") => answer.data.push(json!({"taskType": "ping", "pong": true})),
             Some("getResponse") => tell(&desk, task, &base, &mut answer).await,
             Some("imageInference" | "videoInference" | "vectorize") => {
-                infer(&desk, task, broke, &base, &mut answer).await
+                infer(&desk, task, broke, &base, &mut answer).await;
             }
             Some(_) => answer.complain(&Complaint::invalid("taskType", "It is not supported."), task),
             None => answer.complain(&Complaint::missing("taskType"), task),

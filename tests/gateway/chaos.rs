@@ -131,9 +131,9 @@ async fn whatever_a_healthy_route_can_serve_is_served_once_and_booked() {
             let kind = attempt["error"]["kind"].as_str();
             let (limited, others) = calls.entry(provider).or_default();
             if kind == Some("rate_limited") {
-                *limited += 1
+                *limited += 1;
             } else {
-                *others += 1
+                *others += 1;
             }
             let sum = sums.entry(provider.to_owned()).or_default();
             sum.attempts += 1;

@@ -110,7 +110,7 @@ impl World {
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        timeout(Duration::from_secs(60), ready).await.unwrap();
+        timeout(Duration::from_mins(1), ready).await.unwrap();
     }
 
     async fn get(&self, path: &str) -> Value {

@@ -81,7 +81,7 @@ fn settings(listen: &str, database: &str, media: &FilePath, more: &[(&str, Strin
 fn client() -> reqwest::Client {
     // Only the first of all tests in this process installs it.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::ClientBuilder::new().no_proxy().timeout(Duration::from_secs(60)).build().unwrap()
+    reqwest::ClientBuilder::new().no_proxy().timeout(Duration::from_mins(1)).build().unwrap()
 }
 
 /// `None` when nobody answers: replicas die here.
@@ -97,7 +97,7 @@ async fn ask(client: &reqwest::Client, method: Method, url: &str, body: Option<&
 }
 
 async fn ready(client: &reqwest::Client, address: &str) {
-    let patience = Instant::now() + Duration::from_secs(120);
+    let patience = Instant::now() + Duration::from_mins(2);
     while ask(client, Method::GET, &format!("http://{address}/readyz"), None).await.is_none_or(|(s, _)| s != 200) {
         assert!(Instant::now() < patience, "{address} does not get ready");
         sleep(Duration::from_millis(100)).await;

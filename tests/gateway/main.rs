@@ -1,5 +1,8 @@
 //! The gateway as a whole: the real program on a free port, against the simulators or scripted providers.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::disallowed_methods, reason = "the tests are the callers, and the receivers")]
+#![expect(clippy::print_stdout, reason = "long runs print their figures")]
+#![expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "counts and shares in tests")]
 
 mod accounts;
 mod adapters;

@@ -50,7 +50,7 @@ fn cost(catalog: &Catalog, name: &str, ask: &Ask) -> Option<i64> {
         ..Made::default()
     };
     let charge = if ask.tokens.is_some() { route.price.charge(&made) } else { route.price.estimate(&made) };
-    charge.amount.map(|amount| amount.micros())
+    charge.amount.map(lumenfall::base::Usd::micros)
 }
 
 /// Micro-dollars, from `providers-1.md` to `providers-3.md` (sections beside the rows).

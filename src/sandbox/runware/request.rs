@@ -118,7 +118,7 @@ fn flat(task: &Map<String, Value>) -> Map<String, Value> {
     for (name, value) in task {
         match value {
             Value::Object(held) => {
-                all.extend(flat(held).into_iter().map(|(inner, value)| (format!("{name}.{inner}"), value)))
+                all.extend(flat(held).into_iter().map(|(inner, value)| (format!("{name}.{inner}"), value)));
             }
             value => drop(all.insert(name.clone(), value.clone())),
         }

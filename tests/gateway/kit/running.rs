@@ -143,7 +143,6 @@ impl Kit {
 }
 
 async fn send(request: RequestBuilder) -> Response {
-    #[expect(clippy::disallowed_methods, reason = "the tests are the caller")]
     let answer = request.send().await;
     answer.unwrap()
 }
