@@ -21,14 +21,14 @@ fn main() -> Result<(), Flaw> {
     for (name, source) in [("drawn", &drawn), ("textured", &textured)] {
         let mut group = bench.benchmark_group(name);
         for format in [Format::Jpeg, Format::Webp, Format::Avif, Format::Gif] {
-            let recipe = Recipe { format, quality: None };
+            let recipe = Recipe::new(format);
             group.bench_function(format!("png-to-{format}"), |timer| {
                 timer.iter(|| media::transcode(black_box(source), &recipe, &limits));
             });
         }
         for format in [Format::Jpeg, Format::Webp, Format::Gif] {
-            let back = media::transcode(source, &Recipe { format, quality: None }, &limits)?.picture;
-            let recipe = Recipe { format: Format::Png, quality: None };
+            let back = media::transcode(source, &Recipe::new(format), &limits)?.picture;
+            let recipe = Recipe::new(Format::Png);
             group.bench_function(format!("{format}-to-png"), |timer| {
                 timer.iter(|| media::transcode(black_box(&back), &recipe, &limits));
             });

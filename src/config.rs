@@ -226,6 +226,8 @@ impl Config {
             }
         };
         require(self.server.max_concurrent > 0, "server.max_concurrent should be at least 1");
+        let held = self.server.max_held_bytes >= self.server.max_body_bytes.saturating_mul(2);
+        require(held, "server.max_held_bytes should be at least twice server.max_body_bytes");
         require(self.server.max_body_bytes >= 1024, "server.max_body_bytes should be at least 1024");
         let days = [0, 7, 30].contains(&self.server.payload_days);
         require(days, "server.payload_days should be 0, 7 or 30");

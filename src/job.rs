@@ -1,6 +1,6 @@
 //! The nouns of the domain: what is to be made, how one route is asked for it, and what came back.
 
-use crate::media::{Format, Size, SizeAsk};
+use crate::media::{Format, Picture, Shaping, Size, SizeAsk};
 use bytes::Bytes;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,9 @@ pub struct Job {
     pub n: u32,
     /// Shape and scale.
     pub size: SizeAsk,
+    /// How to come to precisely the pixels of `size`; the nearest that the route makes will do when unsaid.
+    #[serde(default)]
+    pub resize: Option<Shaping>,
     /// Link or base64.
     pub form: ResponseForm,
     /// The format of the files; the route's own when unsaid.
@@ -92,6 +95,12 @@ pub struct Job {
     pub compression: Option<u8>,
     /// The caller's end user, for the log.
     pub user: Option<String>,
+    /// Whether to answer as events, with at most so many unfinished pictures before each finished one.
+    #[serde(default)]
+    pub stream: Option<u32>,
+    /// Whether the prompt is ours: variations are asked for as edits.
+    #[serde(default)]
+    pub variation: bool,
     /// How long a video should be, in seconds; the route's own length when unsaid.
     pub seconds: Option<u32>,
     /// Whether a video should have sound; the route's own habit when unsaid.
@@ -117,7 +126,19 @@ pub struct Input {
     pub size: Option<Size>,
 }
 
+impl From<Picture> for Input {
+    fn from(picture: Picture) -> Self {
+        let Picture { bytes, facts } = picture;
+        Self { mime: facts.format.mime().to_owned(), bytes, size: Some(facts.size) }
+    }
+}
+
 impl Input {
+    /// Its format, when it is a picture.
+    pub fn format(&self) -> Option<Format> {
+        Format::of_mime(&self.mime)
+    }
+
     /// The file as base64.
     pub fn base64(&self) -> String {
         base64_simd::STANDARD.encode_to_string(&self.bytes)
@@ -150,6 +171,15 @@ pub struct Brief {
     pub images: Vec<Input>,
     /// The mask, likewise.
     pub mask: Option<Input>,
+}
+
+/// A picture on its way, as a provider that streams shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partial {
+    /// Counting from 0 within one picture.
+    pub index: u32,
+    /// Base64: a slice of the event that brought it.
+    pub base64: Bytes,
 }
 
 /// One thing a provider made.

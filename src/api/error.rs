@@ -3,21 +3,25 @@
 use crate::error::{Error, ErrorKind};
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::any::Any;
 use std::time::Duration;
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let body = json!({"error": {
-            "message": self.message, "type": kind_type(self.kind), "code": self.kind.code(), "param": self.param,
-        }});
-        let mut response = (status(&self), axum::Json(body)).into_response();
+        let mut response = (status(&self), axum::Json(envelope(&self))).into_response();
         if let Some(after) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds(after));
         }
         response
     }
+}
+
+/// The body of an error, wherever it is told.
+pub(super) fn envelope(error: &Error) -> Value {
+    json!({"error": {
+        "message": error.message, "type": kind_type(error.kind), "code": error.kind.code(), "param": error.param,
+    }})
 }
 
 /// Whole seconds, at least one.

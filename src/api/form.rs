@@ -1,9 +1,11 @@
 //! Reads `multipart/form-data` within bounds: text parts become JSON fields, files stay bytes.
 
+use super::intake::{Claim, Intake, discard};
 use crate::error::{Error, ErrorKind};
 use axum::body::Body;
+use axum::http::{HeaderMap, header};
 use bytes::Bytes;
-use multer::{Constraints, Multipart, SizeLimit};
+use multer::{Constraints, Field, Multipart, SizeLimit};
 use serde_json::{Map, Value};
 
 /// Most parts that a form may have.
@@ -37,10 +39,27 @@ fn holds_picture(name: &str) -> bool {
     )
 }
 
-/// Reads the form of `body`, at most `limit` bytes of it.
-pub(super) async fn read(body: Body, content_type: &str, limit: usize) -> Result<Form, Error> {
-    let boundary = multer::parse_boundary(content_type)
+/// Reads the form of `body`, at most `limit` bytes of it, each file into one piece of memory. Room for all of it is
+/// claimed before it is read.
+pub(super) async fn read(
+    body: Body,
+    headers: &HeaderMap,
+    limit: usize,
+    intake: &Intake,
+    claim: &mut Claim,
+) -> Result<Form, Error> {
+    let said = |name| headers.get(name).and_then(|value: &axum::http::HeaderValue| value.to_str().ok());
+    let boundary = multer::parse_boundary(said(header::CONTENT_TYPE).unwrap_or_default())
         .map_err(|_| Error::new(ErrorKind::InvalidRequest, "The multipart Content-Type has no boundary."))?;
+    let announced = said(header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(too_large(limit));
+    }
+    if let Err(full) = intake.claim(claim, announced.unwrap_or(0)) {
+        discard(body, limit).await;
+        return Err(full);
+    }
+    let mut room = Room { intake, claim, announced, read: 0 };
     let constraints = Constraints::new().size_limit(SizeLimit::new().whole_stream(limit as u64));
     let mut multipart = Multipart::with_constraints(body.into_data_stream(), boundary, constraints);
     let mut form = Form { fields: Map::new(), files: Vec::new(), bytes: 0 };
@@ -52,7 +71,7 @@ pub(super) async fn read(body: Body, content_type: &str, limit: usize) -> Result
         }
         let name = part.name().unwrap_or_default().to_owned();
         let is_file = part.file_name().is_some();
-        let bytes = part.bytes().await.map_err(|error| broken(&error, limit))?;
+        let bytes = room.collect(part, limit).await?;
         form.bytes += bytes.len();
         if holds_picture(&name) && (is_file || std::str::from_utf8(&bytes).is_err()) {
             form.files.push((name, picture_part(bytes)));
@@ -69,6 +88,33 @@ pub(super) async fn read(body: Body, content_type: &str, limit: usize) -> Result
     Ok(form)
 }
 
+/// The memory of one form.
+struct Room<'a> {
+    intake: &'a Intake,
+    claim: &'a mut Claim,
+    /// Bytes of the whole body, when the client says so beforehand: then room for them is claimed already.
+    announced: Option<usize>,
+    read: usize,
+}
+
+impl Room<'_> {
+    /// Reads a part. A buffer that grows by doubling would hold twice the file.
+    async fn collect(&mut self, mut part: Field<'_>, limit: usize) -> Result<Bytes, Error> {
+        let left = self.announced.map_or(0, |all| all.saturating_sub(self.read));
+        let expected = if part.file_name().is_some() { left } else { 0 };
+        let mut whole = Vec::with_capacity(expected);
+        while let Some(chunk) = part.chunk().await.map_err(|error| broken(&error, limit))? {
+            self.read += chunk.len();
+            if self.announced.is_none() {
+                self.intake.claim(self.claim, chunk.len())?;
+            }
+            whole.extend_from_slice(&chunk);
+        }
+        whole.shrink_to_fit();
+        Ok(Bytes::from(whole))
+    }
+}
+
 /// Some clients send a link as the content of a file part.
 fn picture_part(bytes: Bytes) -> Part {
     match std::str::from_utf8(&bytes) {
@@ -79,9 +125,11 @@ fn picture_part(bytes: Bytes) -> Part {
 
 fn broken(error: &multer::Error, limit: usize) -> Error {
     match error {
-        multer::Error::StreamSizeExceeded { .. } => {
-            Error::new(ErrorKind::TooLarge, format!("The request body is larger than the limit of {limit} bytes."))
-        }
+        multer::Error::StreamSizeExceeded { .. } => too_large(limit),
         other => Error::new(ErrorKind::InvalidRequest, format!("The form could not be read: {other}.")),
     }
+}
+
+fn too_large(limit: usize) -> Error {
+    Error::new(ErrorKind::TooLarge, format!("The request body is larger than the limit of {limit} bytes."))
 }

@@ -26,16 +26,16 @@ pub(super) struct Given {
 
 impl Given {
     /// From a form's picture parts.
-    pub(super) fn of_form(files: Vec<(String, Part)>) -> Self {
+    pub(super) fn of_form(files: Vec<(String, Part)>) -> Result<Self, Error> {
         let mut given = Self::default();
         for (name, part) in files {
-            if name.starts_with("mask") {
-                given.mask = Some(part);
-            } else {
+            if !name.starts_with("mask") {
                 given.images.push((name, part));
+            } else if given.mask.replace(part).is_some() {
+                return Err(Error::invalid("mask", "There is more than one mask."));
             }
         }
-        given
+        Ok(given)
     }
 
     /// Takes the picture parameters out of a JSON object.
@@ -100,6 +100,11 @@ fn read_part(name: &str, value: &Value) -> Result<Part, Error> {
         Value::Object(_) => nested(value).map(|inner| nested(&inner).unwrap_or(inner)),
         other => Some(other.clone()),
     };
+    if value.get("file_id").is_some() {
+        let text =
+            format!("'{name}' names a 'file_id', and there are no stored files here: give the picture or its link.");
+        return Err(Error::invalid(name, text));
+    }
     match found {
         Some(Value::String(text)) if !text.trim().is_empty() => Ok(Part::Text(text.trim().to_owned())),
         _ => {

@@ -7,7 +7,9 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -61,19 +63,31 @@ pub(super) async fn identify(mut request: Request, next: Next) -> Response {
     response
 }
 
+/// A request's place among the running ones: whoever answers in a stream keeps it until the end of that.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
 /// Machines that look after us: answered however busy we are.
 fn is_probe(path: &str) -> bool {
     matches!(path, "/healthz" | "/readyz" | "/metrics")
 }
 
 /// Lets so many requests in at once; more are told to come back, at once.
-pub(super) async fn admit(State(api): State<Api>, request: Request, next: Next) -> Response {
+pub(super) async fn admit(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
     if is_probe(path) {
         return next.run(request).await;
     }
-    match api.0.running.try_acquire() {
-        Ok(_running) => next.run(request).await,
+    match Arc::clone(&api.0.running).try_acquire_owned() {
+        Ok(permit) => {
+            let place = Place { _permit: Arc::new(permit) };
+            request.extensions_mut().insert(place.clone());
+            let response = next.run(request).await;
+            drop(place);
+            response
+        }
         Err(_) => {
             let most = api.0.max_concurrent;
             let text = format!("This gateway is serving {most} requests, as many as it may. Try again shortly.");

@@ -9,14 +9,17 @@ mod health;
 mod idempotency;
 mod images;
 mod inputs;
+mod intake;
 mod keys;
 mod layers;
 mod media;
 mod models;
 mod payloads;
 mod requests;
+mod router;
 mod routing;
 mod settings;
+mod stream;
 mod videos;
 mod webhooks;
 mod wire;
@@ -25,18 +28,12 @@ pub use settings::Settings;
 
 use crate::pipeline::Gateway;
 use crate::store::Store;
-use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::HeaderMap;
-use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::cors::CorsLayer;
 
 /// What handlers need.
 #[derive(Clone)]
@@ -47,10 +44,11 @@ struct Inner {
     store: Store,
     public_url: String,
     max_body_bytes: usize,
+    intake: intake::Intake,
     payload_days: u32,
     max_concurrent: usize,
     tasks: TaskTracker,
-    running: tokio::sync::Semaphore,
+    running: Arc<tokio::sync::Semaphore>,
     stopping: AtomicBool,
     metrics: PrometheusHandle,
 }
@@ -63,10 +61,11 @@ impl Api {
             store,
             public_url: settings.public_url.trim_end_matches('/').to_owned(),
             max_body_bytes: settings.max_body_bytes,
+            intake: intake::Intake::new(settings.max_held_bytes),
             payload_days: settings.payload_days,
             tasks: TaskTracker::new(),
             max_concurrent: settings.max_concurrent,
-            running: tokio::sync::Semaphore::new(settings.max_concurrent),
+            running: Arc::new(tokio::sync::Semaphore::new(settings.max_concurrent)),
             stopping: AtomicBool::new(false),
             metrics,
         }))
@@ -98,52 +97,5 @@ impl Api {
     /// How long a request may take at most.
     fn longest(&self) -> Duration {
         Duration::from_secs(self.0.gateway.runner.settings.deadline_seconds)
-    }
-
-    /// Every path.
-    pub fn router(&self) -> Router {
-        // The OpenAI-compatible routes answer under both prefixes; the native ones under /v1 only.
-        let compatible = Router::new()
-            .route("/images/generations", post(images::generate))
-            .route("/images/edits", post(images::edit))
-            .route("/images/{id}", get(videos::images).delete(videos::discard_images))
-            .route("/videos", get(videos::list).post(videos::create))
-            .route("/videos/{id}", get(videos::one).delete(videos::discard))
-            .route("/videos/{id}/content", get(videos::content))
-            .route("/videos/{id}/remix", post(videos::remix))
-            .route("/models", get(models::list))
-            .route("/models/{*id}", get(models::one));
-        let native = Router::new()
-            .route("/routing", get(routing::show).put(routing::change))
-            .route("/requests", get(requests::list))
-            .route("/requests/{id}", get(requests::one))
-            .route("/requests/{id}/payloads", get(payloads::show).delete(payloads::purge))
-            .route("/balance", get(accounts::balance))
-            .merge(accounts::routes())
-            .route("/webhooks/secret", get(webhooks::secret))
-            .route("/webhooks/secret/rotate", post(webhooks::rotate))
-            .route("/webhooks/deliveries", get(webhooks::deliveries))
-            .route("/webhooks/deliveries/{id}/redeliver", post(webhooks::redeliver))
-            .route("/keys", get(keys::list).post(keys::create))
-            .route("/keys/{id}", get(keys::one).delete(keys::revoke))
-            .route("/keys/{id}/rotate", post(keys::rotate));
-        Router::new()
-            .nest("/openai/v1", compatible.clone())
-            .nest("/v1", compatible.merge(native))
-            .route("/media/{name}", get(media::serve))
-            .route("/healthz", get(health::alive))
-            .route("/readyz", get(health::ready))
-            .route("/metrics", get(health::metrics))
-            .fallback(error::no_such_path)
-            .method_not_allowed_fallback(error::no_such_method)
-            // Our own reader bounds bodies and speaks our envelope.
-            .layer(DefaultBodyLimit::disable())
-            // From the inside out: a full house is refused before anything is read; a panic becomes an envelope; every
-            // answer, that one included, has its id and its line in the log.
-            .layer(from_fn_with_state(self.clone(), layers::admit))
-            .layer(CatchPanicLayer::custom(error::after_panic))
-            .layer(CorsLayer::permissive().expose_headers(layers::exposed()))
-            .layer(from_fn(layers::identify))
-            .with_state(self.clone())
     }
 }

@@ -13,6 +13,8 @@ pub struct Settings {
     pub public_url: String,
     /// Largest request body, in bytes.
     pub max_body_bytes: usize,
+    /// Bytes of request bodies held at once; more are told to come back.
+    pub max_held_bytes: usize,
     /// Requests served at once; more are told to come back.
     pub max_concurrent: usize,
     /// Seconds that running requests are given at a stop.

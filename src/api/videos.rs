@@ -8,6 +8,7 @@ use super::form;
 use super::idempotency::{Fingerprint, Once, once};
 use super::images::{Options, asker, model_said, permit, prefer};
 use super::inputs::Given;
+use super::intake::Claim;
 use super::layers::Arrival;
 use super::media;
 use super::wire::images::estimate;
@@ -40,17 +41,21 @@ pub(super) async fn create(
     let mut asker = asker(&caller, &arrival, uri.path(), &headers, api.origin(&headers));
     let asked = Asked { caller: &caller, arrival: &arrival, path: uri.path(), headers: &headers };
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    // Held until the job is stored, and its inputs with it.
+    let mut claim = Claim::default();
     let (mut fields, given, key) = if kind.trim_start().starts_with("multipart/form-data") {
-        let form = form::read(request.into_body(), kind, api.0.max_body_bytes).await?;
+        let (head, body) = request.into_parts();
+        let form = form::read(body, &head.headers, api.0.max_body_bytes, &api.0.intake, &mut claim).await?;
         asker.request_bytes = form.bytes;
         let key = asked.key(&api, &form.fields, |print| {
             print.object(&form.fields);
             print.files(&form.files);
         })?;
-        (form.fields, Given::of_form(form.files), key)
+        (form.fields, Given::of_form(form.files)?, key)
     } else {
         let mut body = JsonObject::from_request(request, &api).await?;
         asker.request_bytes = body.bytes;
+        claim = body.claim;
         let key = asked.key(&api, &body.fields, |print| print.object(&body.fields))?;
         let given = Given::of_video(&mut body.fields)?;
         (body.fields, given, key)
@@ -65,7 +70,9 @@ pub(super) async fn create(
     if options.dry() {
         return Ok(Json(estimate(&api.0.gateway.estimate(&read?.job, &asker.preferences)?)).into_response());
     }
-    begin(api, asker, &model, read, key).await
+    let begun = begin(api, asker, &model, read, key).await;
+    drop(claim);
+    begun
 }
 
 /// Makes a video from one that was made here, with the same model.

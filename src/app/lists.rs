@@ -123,7 +123,7 @@ async fn read_one(client: &Client, upstream: &Upstream, reading: Listing) -> Res
     } else {
         let unset = || Fault::new(FaultKind::Auth, "there is no credential for it");
         let credential = upstream.credentials.first().ok_or_else(unset)?;
-        let reply = client.send(&reading.call, &credential.destination, deadline).await?;
+        let reply = client.send(&reading.call, &credential.destination, deadline, &mut |_| Ok(())).await?;
         match reply.status {
             404 if !reading.about.is_empty() => return Ok((Vec::new(), reading.about)),
             200 => reply.body,

@@ -13,7 +13,7 @@ pub use load::{Problem, load, load_over};
 pub use model::{Lifecycle, Modality, Model};
 pub use overlay::Overlay;
 pub use price::{Charge, Component, Made, Price, Rounding, TokenEstimate};
-pub use route::{InputForm, InputShape, Inputs, LengthForm, Route, Video};
+pub use route::{InputForm, InputShape, Inputs, LengthForm, Route, Upscale, Video};
 pub use size_rule::{SizeChoice, SizeRule};
 
 use crate::base::nearest::near;

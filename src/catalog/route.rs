@@ -42,6 +42,12 @@ pub struct Route {
     /// What pictures it takes.
     #[serde(default)]
     pub inputs: Option<Inputs>,
+    /// How far it enlarges, when that is what it does.
+    #[serde(default)]
+    pub upscale: Option<Upscale>,
+    /// Whether it streams: `stream` asks for it, and pictures come as events, unfinished ones (`partial_images`) before.
+    #[serde(default)]
+    pub streams: bool,
     /// How its videos are asked for; every video route has it.
     #[serde(default)]
     pub video: Option<Video>,
@@ -110,9 +116,61 @@ pub struct Inputs {
     /// The parameter of a video's last frame: then a second picture is that frame.
     #[serde(default)]
     pub last: Option<String>,
+    /// The file formats it takes; a picture in another one is converted first.
+    #[serde(default = "usual_inputs")]
+    pub formats: Vec<Format>,
+    /// The largest file it takes, in bytes; a larger one is compressed, then made smaller.
+    #[serde(default)]
+    pub max_bytes: Option<usize>,
+    /// The longest side it takes, in pixels; a larger picture is made smaller.
+    #[serde(default)]
+    pub max_side: Option<u32>,
+    /// The most pixels it takes; likewise.
+    #[serde(default)]
+    pub max_pixels: Option<u64>,
     /// The parameter of a source video, for video-to-video.
     #[serde(default)]
     pub video: Option<String>,
+}
+
+/// What every provider takes that says nothing else.
+fn usual_inputs() -> Vec<Format> {
+    vec![Format::Png, Format::Jpeg, Format::Webp]
+}
+
+/// How far a route enlarges: `upscale = { factors = [2, 4], default = 2 }`. The parameter is called `scale_factor`, under
+/// the provider's name for it (`fields`); a route without that parameter always enlarges by its `default`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upscale {
+    /// The factors it can be asked for. Empty: any from `min` to `max`.
+    #[serde(default)]
+    pub factors: Vec<f64>,
+    /// The smallest factor.
+    #[serde(default = "unit")]
+    pub min: f64,
+    /// The largest factor.
+    #[serde(default = "largest")]
+    pub max: f64,
+    /// The factor when none is asked for.
+    pub default: f64,
+}
+
+const fn unit() -> f64 {
+    1.0
+}
+
+const fn largest() -> f64 {
+    16.0
+}
+
+impl Upscale {
+    /// The factor nearest to the wish.
+    pub fn nearest(&self, wish: f64) -> f64 {
+        let far = |factor: &f64| (factor / wish).ln().abs();
+        let listed = self.factors.iter().copied().min_by(|a, b| far(a).total_cmp(&far(b)));
+        listed.unwrap_or_else(|| wish.max(self.min).min(self.max))
+    }
 }
 
 /// How a route's videos are asked for: `video = { seconds = [5, 10], default = 5, audio = "generate_audio" }`.

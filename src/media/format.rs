@@ -18,7 +18,7 @@ pub enum Format {
     Gif,
     /// AVIF, lossy.
     Avif,
-    /// Vector; only ever passed through.
+    /// Vector: passed through, or drawn.
     Svg,
 }
 
@@ -69,6 +69,17 @@ impl Format {
             Self::Avif => "image/avif",
             Self::Svg => "image/svg+xml",
         }
+    }
+
+    /// The format of a media type, as [`Format::mime`] writes it.
+    pub fn of_mime(mime: &str) -> Option<Self> {
+        [Self::Png, Self::Jpeg, Self::Webp, Self::Gif, Self::Avif, Self::Svg].into_iter().find(|one| one.mime() == mime)
+    }
+
+    /// Whether its pixels can be read here. AVIF's cannot: dav1d wants meson, the released rav1d speaks through
+    /// unsafe functions only, its safe forks are two years old or AGPL (looked at 2026-11).
+    pub const fn decodable(self) -> bool {
+        !matches!(self, Self::Avif)
     }
 
     /// Whether `output_compression` means anything to our encoder of it.

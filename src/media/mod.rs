@@ -11,12 +11,15 @@ mod gif;
 pub mod inspect;
 #[cfg(feature = "native-codecs")]
 mod jpeg_native;
+pub mod mask;
 pub mod picture;
+mod resize;
 #[cfg(test)]
 mod samples;
 pub mod size;
 pub mod storage;
 pub mod transcode;
+mod vector;
 pub mod video;
 pub mod workers;
 
@@ -24,6 +27,7 @@ pub use draw::{draw, draw_black};
 pub use format::Format;
 pub use inspect::{Facts, Flaw, Limits, inspect, inspect_base64, sniff};
 pub use picture::Picture;
+pub use resize::{Resize, Shaping, fit_within};
 pub use size::{Ratio, Size, SizeAsk, Tier};
 pub use transcode::{Recipe, Transcoded, transcode};
 pub use video::{Container, Probe, VideoFacts, VideoFlaw};

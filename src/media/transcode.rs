@@ -1,8 +1,10 @@
 //! One format to another, saying what was lost on the way. Same format and nothing asked: the same bytes.
 
-use super::decode::{self, Reel, Still};
+use super::bitmap::Bitmap;
+use super::decode::{self, Frame, Reel, Still};
 use super::inspect::{Structure, examine};
-use super::{Flaw, Format, Limits, Picture, colour, encode, gif};
+use super::resize::{Resize, resize};
+use super::{Flaw, Format, Limits, Picture, Size, colour, encode, gif, vector};
 use bytes::Bytes;
 
 /// What a picture shall become.
@@ -10,8 +12,19 @@ use bytes::Bytes;
 pub struct Recipe {
     /// The format of the result. SVG only as it came.
     pub format: Format,
+    /// The pixels of the result; as they came when `None`.
+    pub resize: Option<Resize>,
+    /// What an SVG that becomes pixels is drawn into; its own size when `None`.
+    pub canvas: Option<Size>,
     /// 0 (smallest) to 100 (best), for formats that lose. `None` is 85, and 80 for AVIF, which looks as good there.
     pub quality: Option<u8>,
+}
+
+impl Recipe {
+    /// That format, and nothing else.
+    pub const fn new(format: Format) -> Self {
+        Self { format, resize: None, canvas: None, quality: None }
+    }
 }
 
 /// A picture that became another.
@@ -32,16 +45,18 @@ const KEPT: &str = "AVIF cannot be encoded again, its quality is as it came";
 /// Decodes and encodes. Blocks for tens to hundreds of milliseconds: run it in [`super::Workers`].
 ///
 /// # Errors
-/// [`Flaw::Broken`] when the source cannot be decoded (AVIF and SVG never can) or the target cannot hold it.
+/// [`Flaw::Broken`] when the source cannot be decoded (AVIF never can) or the target cannot hold it.
 pub fn transcode(picture: &Picture, recipe: &Recipe, limits: &Limits) -> Result<Transcoded, Flaw> {
     let (facts, structure) = examine(&&picture.bytes[..], limits)?;
     let picture = Picture { bytes: picture.bytes.clone(), facts };
     let (from, to) = (facts.format, recipe.format);
-    if from == to && (recipe.quality.is_none() || !from.lossy() || from == Format::Avif) {
+    let resized = recipe.resize.filter(|resize| resize.size != facts.size);
+    let kept = recipe.quality.is_none() || !from.lossy() || from == Format::Avif;
+    if from == to && kept && resized.is_none() {
         let notes = if from == Format::Avif && recipe.quality.is_some() { vec![KEPT] } else { Vec::new() };
         return Ok(Transcoded { picture, notes });
     }
-    if matches!(from, Format::Avif | Format::Svg) || to == Format::Svg {
+    if from == Format::Avif || to == Format::Svg {
         return Err(Flaw::Broken(format!("{from} cannot be converted to {to}")));
     }
     let mut notes = Vec::new();
@@ -49,6 +64,11 @@ pub fn transcode(picture: &Picture, recipe: &Recipe, limits: &Limits) -> Result<
     let file = if moving {
         let reel = decode::reel(&picture, limits)?;
         animation(reel, &structure, recipe, &mut notes)?
+    } else if from == Format::Svg {
+        let canvas = resized.map(|resize| resize.size).or(recipe.canvas);
+        let pixels = vector::rasterise(&picture, canvas, limits, &mut notes)?;
+        let pixels = shaped(pixels, resized, to)?;
+        encode::still(pixels, None, to, recipe.quality, &mut notes)?
     } else {
         if facts.animated {
             notes.push(STILLED);
@@ -58,12 +78,20 @@ pub fn transcode(picture: &Picture, recipe: &Recipe, limits: &Limits) -> Result<
             notes.push(SHALLOW);
         }
         let profile = colour::settle(&mut pixels, profile, &mut notes);
+        let pixels = shaped(pixels, resized, to)?;
         encode::still(pixels, profile.as_deref(), to, recipe.quality, &mut notes)?
     };
     if structure.credentials {
         notes.push(UNCREDITED);
     }
     Ok(Transcoded { picture: Picture::verify(Bytes::from(file), limits)?, notes })
+}
+
+fn shaped(pixels: Bitmap, to: Option<Resize>, format: Format) -> Result<Bitmap, Flaw> {
+    match to {
+        Some(to) => resize(pixels, to, format.alpha()),
+        None => Ok(pixels),
+    }
 }
 
 /// Writes the frames one after the other, so that only two are in memory.
@@ -77,13 +105,16 @@ fn animation(
     let mut first = frames.next().ok_or_else(|| Flaw::broken("the animation has no frames"))??;
     let profile = colour::settle(&mut first.pixels, reel.profile, notes);
     // An orientation may have turned the frames, so the size is theirs.
-    let size = first.pixels.size;
+    let size = recipe.resize.map_or(first.pixels.size, |resize| resize.size);
     encode::fits(size, recipe.format)?;
-    let frames = std::iter::once(Ok(first)).chain(frames);
+    let frames = std::iter::once(Ok(first)).chain(frames).map(|frame| {
+        let Frame { pixels, delay } = frame?;
+        Ok(Frame { pixels: shaped(pixels, recipe.resize, recipe.format)?, delay })
+    });
     if recipe.format == Format::Gif {
         let mut writer = gif::Writer::open(size, structure.plays)?;
         for frame in frames {
-            let mut frame = frame?;
+            let mut frame: Frame = frame?;
             if let Some(profile) = &profile {
                 colour::to_srgb(&mut frame.pixels, profile)?;
             }

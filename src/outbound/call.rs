@@ -134,7 +134,10 @@ impl Call {
     }
 }
 
-/// A provider's answer, whole.
+/// The media type of a stream of events.
+pub(super) const EVENTS: &str = "text/event-stream";
+
+/// A provider's answer, whole; of one that came as events, the head only.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply {
     /// The HTTP status.
@@ -157,6 +160,11 @@ impl Reply {
     /// The first header of that lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether it came as events, each of which has been handed over already.
+    pub fn streamed(&self) -> bool {
+        self.ok() && self.header("content-type").is_some_and(|kind| kind.starts_with(EVENTS))
     }
 
     /// Whether the status is 2xx.

@@ -3,7 +3,8 @@
 
 use super::Settings;
 use super::auth::AuthScheme;
-use super::call::{Call, Content, Leg, Part, Payload, Reply};
+use super::call::{Call, Content, EVENTS, Leg, Part, Payload, Reply};
+use super::events::Events;
 use super::google::{Exchange, Tokens};
 use super::guard::Guard;
 use super::jwt;
@@ -11,6 +12,7 @@ use crate::base::{Secret, Timestamp};
 use crate::fault::{Accepted, Fault, FaultKind};
 use bytes::{Bytes, BytesMut};
 use reqwest::{Method, Response, Url, header};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -38,6 +40,9 @@ impl Destination {
         same_origin || (url.scheme() == "https" && self.hosts.iter().any(listed))
     }
 }
+
+/// Sees the data of each event of a streamed answer as it arrives. A fault ends the exchange.
+pub type Watch<'a> = dyn FnMut(Bytes) -> Result<(), Fault> + Send + 'a;
 
 /// How long an exchange may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,8 +83,15 @@ impl Client {
         Ok(Self { http, guard, settings: Arc::new(settings), tokens: Arc::default() })
     }
 
-    /// Sends one call. The key goes along only to the provider's own hosts.
-    pub async fn send(&self, call: &Call, to: &Destination, until: impl Into<Until>) -> Result<Reply, Fault> {
+    /// Sends one call. The key goes along only to the provider's own hosts. An answer of events is shown to `watch`, one
+    /// after the other, and comes back without a body.
+    pub async fn send(
+        &self,
+        call: &Call,
+        to: &Destination,
+        until: impl Into<Until>,
+        watch: &mut Watch<'_>,
+    ) -> Result<Reply, Fault> {
         let Until { first_byte, whole: deadline } = until.into();
         let url = self.address(&call.url)?;
         if !to.covers(&url) {
@@ -108,9 +120,15 @@ impl Client {
             #[expect(clippy::disallowed_methods, reason = "this is the place that sends")]
             let response = timeout_at(first_byte, request.send()).await;
             let Ok(response) = response else { return Ok(Received::Nothing) };
-            receive(response?, self.settings.max_reply_bytes).await
+            let response = response?;
+            let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+            if response.status().is_success() && kind.is_some_and(|kind| kind.starts_with(EVENTS)) {
+                return follow(response, self.settings.max_reply_bytes, watch).await;
+            }
+            receive(response, self.settings.max_reply_bytes).await
         };
         match timeout_at(deadline, exchange).await {
+            Ok(Ok(Received::Stopped(fault))) => Err(fault),
             Ok(Ok(Received::Whole(status, headers, body))) => Ok(Reply::new(status, headers, body, Timestamp::now())),
             Ok(Ok(Received::TooLarge(limit))) => {
                 let text = format!("the provider's answer is larger than {limit} bytes");
@@ -202,6 +220,7 @@ impl Client {
                     let text = format!("Google refused a token for the service account ({status})");
                     Err(Fault::new(FaultKind::Auth, text).status(status))
                 }
+                Ok(Ok(Received::Stopped(fault))) => Err(fault),
                 Ok(Ok(Received::TooLarge(_))) => Err(Fault::new(FaultKind::Auth, "Google's token answer is too large")),
                 Ok(Ok(Received::Nothing)) | Err(_) => {
                     Err(Fault::new(FaultKind::Timeout, "Google did not give a token in time"))
@@ -224,6 +243,8 @@ impl Client {
 enum Received {
     Whole(u16, Vec<(String, String)>, Bytes),
     TooLarge(usize),
+    /// A watcher has seen enough.
+    Stopped(Fault),
     /// Not even the beginning, in the time that it had.
     Nothing,
 }
@@ -258,11 +279,33 @@ fn too_large(cap: usize) -> Fault {
     Fault::new(FaultKind::Malformed, format!("the result is larger than {cap} bytes"))
 }
 
-/// Reads a body up to the cap, into one buffer.
-async fn receive(mut response: Response, cap: usize) -> Result<Received, reqwest::Error> {
-    let status = response.status().as_u16();
+/// Status and headers as a reply has them.
+fn head(response: &Response) -> (u16, Vec<(String, String)>) {
     let text = |value: &header::HeaderValue| value.to_str().unwrap_or_default().to_owned();
     let headers = response.headers().iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
+    (response.status().as_u16(), headers)
+}
+
+/// Reads a body of events, at most `cap` bytes of them.
+async fn follow(mut response: Response, cap: usize, watch: &mut Watch<'_>) -> Result<Received, reqwest::Error> {
+    let (status, headers) = head(&response);
+    let (mut events, mut left) = (Events::default(), cap);
+    while let Some(chunk) = response.chunk().await? {
+        let Some(rest) = left.checked_sub(chunk.len()) else { return Ok(Received::TooLarge(cap)) };
+        left = rest;
+        for event in events.push(&chunk) {
+            if let Err(fault) = watch(event) {
+                return Ok(Received::Stopped(fault));
+            }
+        }
+    }
+    let last = events.finish().map_or(Ok(()), watch);
+    Ok(last.err().map_or(Received::Whole(status, headers, Bytes::new()), Received::Stopped))
+}
+
+/// Reads a body up to the cap, into one buffer.
+async fn receive(mut response: Response, cap: usize) -> Result<Received, reqwest::Error> {
+    let (status, headers) = head(&response);
     let announced = usize::try_from(response.content_length().unwrap_or(0)).unwrap_or(usize::MAX);
     if announced > cap {
         return Ok(Received::TooLarge(cap));
@@ -295,12 +338,21 @@ const fn maybe(leg: Leg) -> Accepted {
     }
 }
 
+/// A body in slices of its buffer: one of megabytes in a single piece would be copied whole on its way into TLS.
+fn in_pieces(mut bytes: Bytes) -> reqwest::Body {
+    let pieces = std::iter::from_fn(move || {
+        let piece = bytes.split_to(bytes.len().min(64 * 1024));
+        (!piece.is_empty()).then_some(Ok::<Bytes, Infallible>(piece))
+    });
+    reqwest::Body::wrap_stream(futures::stream::iter(pieces))
+}
+
 fn form(parts: &[Part]) -> Result<reqwest::multipart::Form, Fault> {
     parts.iter().try_fold(reqwest::multipart::Form::new(), |form, part| match &part.content {
         Content::Text(text) => Ok(form.text(part.name.clone(), text.clone())),
         Content::File { name, mime, bytes } => {
             let length = bytes.len() as u64;
-            let file = reqwest::multipart::Part::stream_with_length(bytes.clone(), length)
+            let file = reqwest::multipart::Part::stream_with_length(in_pieces(bytes.clone()), length)
                 .file_name(name.clone())
                 .mime_str(mime)
                 .map_err(|_| Fault::new(FaultKind::BadRequest, format!("'{mime}' is not a media type")))?;

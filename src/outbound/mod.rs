@@ -3,13 +3,14 @@
 pub mod auth;
 pub mod call;
 pub mod client;
+mod events;
 mod google;
 pub mod guard;
 mod jwt;
 
 pub use auth::AuthScheme;
 pub use call::{Call, Content, Leg, Part, Payload, Reply, Verb};
-pub use client::{Client, Destination, Download, Until};
+pub use client::{Client, Destination, Download, Until, Watch};
 pub use guard::{Guard, check_webhook};
 
 use serde::Deserialize;

@@ -2,33 +2,25 @@
 //! file: the intent before the submit, the ticket right after it, what was made before it is told.
 
 use super::background::read_view;
-use super::drive::{Course, Driver, PATIENT_READS, Pause, Step};
-use super::failover::{bill_fault, split};
+use super::drive::Pause;
+use super::ending::End;
+use super::exchange::{Came, Frame, failed};
+use super::failover::split;
 use super::fit::{Adjustment, fit};
-use super::gateway::Gateway;
-use super::keep::{Unkept, keep};
-use super::ledger::Settlement;
+use super::gateway::{self, Gateway};
 use super::papers::{Made, Request, Stage, State, Track, View};
 use super::plan::{Candidate, Plan};
-use super::trail::{Attempt, AttemptError, Bill};
-use super::upstream::Wire;
-use super::webhooks::event_of;
+use super::trail::Attempt;
 use super::worker::Desk;
-use super::{Timing, gateway};
-use crate::base::{Timestamp, Usd};
-use crate::catalog::{self, Charge, Route};
-use crate::error::{Error, ErrorKind};
+use crate::base::Timestamp;
 use crate::fault::{Accepted, Fault, FaultKind, Verdict};
-use crate::job::{Brief, Input, Job, Usage};
-use crate::outbound::Leg;
-use crate::store::{JobRow, JobSave, JobStatus, LeasedJob, NewDelivery, Status};
+use crate::job::Input;
+use crate::store::{JobRow, JobSave, JobStatus, LeasedJob, NewDelivery};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use rust_decimal::Decimal;
 use std::time::Duration;
 use tokio::sync::OnceCell;
-use tokio::time::Instant;
 
 /// A job in this process's hands.
 #[derive(Debug)]
@@ -37,6 +29,8 @@ pub(super) struct Held {
     pub(super) created_at: Timestamp,
     pub(super) deadline_at: Timestamp,
     pub(super) state: State,
+    /// Whether it is a video.
+    pub(super) video: bool,
     /// Whether its owner asked to stop it.
     pub(super) cancel: bool,
     /// What was being done when it was left (by another process, or by this one in trouble) is not known.
@@ -52,29 +46,12 @@ pub(super) enum Halt {
 }
 
 /// Everything about a job; read when it is needed, not kept while it waits.
-struct Papers {
-    row: JobRow,
-    request: Request,
-    view: View,
+pub(super) struct Papers {
+    pub(super) row: JobRow,
+    pub(super) request: Request,
+    pub(super) view: View,
     /// The planned routes that still are in the catalog, by their place in the plan.
     candidates: Vec<(usize, Candidate)>,
-}
-
-/// How a job ends.
-enum End {
-    Completed,
-    Failed(Error),
-    Cancelled,
-}
-
-/// What became of one exchange.
-enum Came {
-    /// It goes on.
-    On(Course, Pause),
-    /// A rate limit: it is submitted again after a pause.
-    Again(Duration, Attempt),
-    /// It is over.
-    Over(Box<Attempt>, Result<(Vec<Made>, Vec<Adjustment>), Fault>),
 }
 
 impl Held {
@@ -83,8 +60,9 @@ impl Held {
         let state = serde_json::from_str(&leased.state)
             .inspect_err(|error| tracing::error!(%error, job.id = %leased.id, "the state of a job cannot be read"))
             .ok()?;
+        let video = leased.kind == "video";
         let LeasedJob { id, created_at, deadline_at, cancel, .. } = leased;
-        Some(Self { id, created_at, deadline_at, state, cancel, inherited })
+        Some(Self { id, created_at, deadline_at, state, video, cancel, inherited })
     }
 }
 
@@ -201,7 +179,8 @@ impl Desk {
         let inputs = if fresh.is_empty() { Vec::new() } else { self.intend(held, &papers, &fresh).await? };
         let tracks: Vec<(usize, Track)> =
             due.into_iter().map(|index| (index, held.state.tracks[index].clone())).collect();
-        let frame = Frame { id: held.id.clone(), created_at: held.created_at, position: held.state.position };
+        let video = held.video;
+        let frame = Frame { id: held.id.clone(), created_at: held.created_at, position: held.state.position, video };
         let frame = &frame;
         let (papers, inputs) = (&papers, &inputs);
         let mut running: FuturesUnordered<_> = tracks
@@ -246,7 +225,7 @@ impl Desk {
             track.credential = self.gateway.runner.draw(candidate);
             track.started = now;
             // Simulators do not take as long as what they simulate.
-            track.hold = if self.gateway.sandbox { now } else { now.plus(typical / 4) };
+            track.hold = if self.gateway.sandbox { now } else { now.plus((typical / 8).min(HOLD)) };
         }
         // Without a stored intent nothing is sent, so the tracks are as they were.
         let stored = self.save(held, JobStatus::InProgress, Some(&view), None, None).await;
@@ -270,190 +249,7 @@ impl Desk {
         Ok(inputs)
     }
 
-    /// One exchange of one track.
-    async fn track(
-        &self,
-        frame: &Frame,
-        track: &Track,
-        cell: &OnceCell<Papers>,
-        inputs: &[(Input, bool)],
-    ) -> Result<Came, Halt> {
-        let papers = || cell.get_or_try_init(|| self.papers(&frame.id));
-        let runner = &self.gateway.runner;
-        let Some(upstream) = runner.upstreams.get(&track.provider) else {
-            let text = format!("'{}' is not configured any more", track.provider);
-            let fault = Fault::new(FaultKind::Gone, text).accepted(Accepted::Maybe);
-            return Ok(over(papers().await?, frame, track, fault));
-        };
-        let Some((at, credential)) = upstream.marked(&track.credential) else {
-            let fault = Fault::new(FaultKind::Auth, format!("'{}' has no credential any more", track.provider));
-            return Ok(over(papers().await?, frame, track, fault.accepted(Accepted::Maybe)));
-        };
-        let wire = Wire { client: &runner.finisher.client, to: &credential.destination };
-        let first_byte = runner.ticket_patience();
-        let (adapter, site) = (upstream.adapter, &upstream.site);
-        let driver = Driver { adapter, site, wire: &wire, reads: PATIENT_READS, first_byte };
-        let now = Timestamp::now();
-        let deadline = Instant::now() + span(now, track.until);
-        let (mut step, course) = match &track.stage {
-            Stage::Running(course) if now >= track.until => (Step::Failed(driver.give_up(&course.call).await), None),
-            Stage::Running(course) => (driver.step(course.clone(), deadline).await, Some(course)),
-            _ => {
-                let papers = papers().await?;
-                let candidate = papers.candidate(frame.position).ok_or(Halt::Trouble)?;
-                let opened =
-                    brief(&papers.request, &candidate.route, track.n, inputs).and_then(|brief| driver.open(&brief));
-                (opened.unwrap_or_else(Step::Failed), None)
-            }
-        };
-        // Up to the ticket in one go: what lies before it cannot be taken up by anybody else.
-        while let Step::On(course, _) = &step
-            && course.call.leg == Leg::Submit
-        {
-            step = driver.step(course.clone(), deadline).await;
-        }
-        match step {
-            Step::On(course, pause) => Ok(Came::On(course, pause)),
-            Step::Failed(fault) => {
-                let tries = track.tries.saturating_sub(1) as usize;
-                let waits = fault.kind.verdict(runner.policy()) == Verdict::WaitThenRetry;
-                let wait = if waits { runner.rate_limit_wait(&fault, tries) } else { None };
-                let papers = papers().await?;
-                if let Some(candidate) = papers.candidate(frame.position) {
-                    runner.heard(&candidate.route, at, Some(&fault), span(track.started, Timestamp::now()), true);
-                }
-                match wait.filter(|_| course.is_none()) {
-                    Some(wait) => Ok(Came::Again(wait, failed_in(papers, frame, track, &fault))),
-                    None => Ok(over(papers, frame, track, fault)),
-                }
-            }
-            Step::Done(driven) => {
-                let papers = papers().await?;
-                let candidate = papers.candidate(frame.position).ok_or(Halt::Trouble)?;
-                runner.heard(&candidate.route, at, None, span(track.started, Timestamp::now()), true);
-                let video = papers.request.job.mode.is_video();
-                let storage = &self.gateway.storage;
-                let ends = Instant::now() + span(now, track.until.max(now.plus(LAST_FETCH)));
-                let debts = &candidate.fit.debts;
-                let keeping =
-                    driven.outputs.into_iter().map(|output| keep(runner, storage, output, debts, video, ends));
-                let kept = futures::future::join_all(keeping).await;
-                let later = kept.iter().any(|one| matches!(one, Err(Unkept::Later(_))));
-                if let Some(course) = course.filter(|course| later && course.failures + 1 < PATIENT_READS) {
-                    // It was bought and is there; it only did not arrive. The last call is made again.
-                    let failures = course.failures + 1;
-                    let wait = Duration::from_millis(500).saturating_mul(failures.min(30));
-                    return Ok(Came::On(Course { failures, ..course.clone() }, Pause::For(wait)));
-                }
-                Ok(bill(papers, candidate, frame, track, kept, driven.usage))
-            }
-        }
-    }
-
-    /// The owner asked to stop it, or its time is up: what runs upstream is stopped, and may be billed all the same.
-    async fn wind_up(&self, held: &mut Held) -> Result<(), Halt> {
-        let papers = self.papers(&held.id).await?;
-        let runner = &self.gateway.runner;
-        for index in 0..held.state.tracks.len() {
-            let track = held.state.tracks[index].clone();
-            let fault = match &track.stage {
-                Stage::Over => continue,
-                Stage::Ready => {
-                    held.state.tracks[index].stage = Stage::Over;
-                    continue;
-                }
-                Stage::Running(course) => match runner.marked(&track.provider, &track.credential) {
-                    Some((upstream, credential)) => {
-                        let wire = Wire { client: &runner.finisher.client, to: &credential.destination };
-                        let (adapter, site) = (upstream.adapter, &upstream.site);
-                        let driver = Driver { adapter, site, wire: &wire, reads: 1, first_byte: LAST_FETCH };
-                        driver.give_up(&course.call).await
-                    }
-                    None => given_up(),
-                },
-                Stage::Submitting => given_up(),
-            };
-            let attempt = failed(&papers, held, &track, &fault);
-            held.state.over(index, attempt, Err(fault));
-        }
-        self.save(held, JobStatus::InProgress, None, None, None).await?;
-        let end = if held.cancel {
-            End::Cancelled
-        } else {
-            End::Failed(Error::new(ErrorKind::Timeout, "The providers did not finish this in time."))
-        };
-        self.end(held, &papers, end).await
-    }
-
-    /// The end: the final row of the log, then the job's own, and the webhook with it. A process that dies between the
-    /// two leaves a job that is still open, and another writes the same row again.
-    async fn end(&self, held: &mut Held, papers: &Papers, end: End) -> Result<(), Halt> {
-        let now = Timestamp::now();
-        let bill = Bill::of(&held.state.trail);
-        let mut view = papers.view.clone();
-        view.cost_uncertain = bill.uncertain;
-        view.cost = bill.cost;
-        view.cost_source.clone_from(&bill.source);
-        view.cost_note.clone_from(&bill.note);
-        view.attempts.clone_from(&held.state.trail);
-        let origin = &papers.request.origin;
-        let link = |made: &Made| (format!("{origin}/media/{}", made.name), made.clone());
-        view.outputs = held.state.made.iter().map(link).collect();
-        if let Some((provider, executed)) = &held.state.served {
-            view.provider.clone_from(provider);
-            view.executed_model.clone_from(executed);
-            view.adjustments.clone_from(&held.state.adjustments);
-        }
-        if let Some(made) = held.state.made.first() {
-            view.size = made.size.unwrap_or(view.size);
-            view.seconds =
-                made.millis.map_or(view.seconds, |millis| u32::try_from((millis + 500) / 1000).unwrap_or(u32::MAX));
-        }
-        let (status, row) = match &end {
-            End::Completed => (JobStatus::Completed, Status::Completed),
-            End::Failed(error) if matches!(error.kind, ErrorKind::InvalidRequest | ErrorKind::ContentPolicy) => {
-                (JobStatus::Failed, Status::Rejected)
-            }
-            End::Failed(_) => (JobStatus::Failed, Status::UpstreamFailure),
-            End::Cancelled => (JobStatus::Cancelled, Status::Cancelled),
-        };
-        view.error = match end {
-            End::Completed => None,
-            End::Failed(error) => Some((error.kind.code().to_owned(), error.message)),
-            End::Cancelled => Some(("CANCELLED".to_owned(), "This job was cancelled by its owner.".to_owned())),
-        };
-        let made = held.state.made.first();
-        let settlement = Settlement {
-            status: row,
-            served: held.state.served.clone(),
-            size: made.and_then(|made| made.size).map(|size| size.to_string()),
-            format: made.and_then(|made| made.content_type.split('/').nth(1)).map(str::to_owned),
-            outputs: view.outputs.iter().map(|(link, _)| link.clone()).collect(),
-            adjustments: view.adjustments.clone(),
-            error: view.error.clone(),
-        };
-        let record = self.gateway.ledger.resume(&held.id).await.map_err(|_| Halt::Trouble)?;
-        match record {
-            Some(record) => {
-                let timing = timing(held, now);
-                let ledger = &self.gateway.ledger;
-                ledger.settle(record, &held.state.trail, timing, settlement).await.map_err(|_| Halt::Trouble)?;
-            }
-            None => tracing::error!(job.id = %held.id, "a job has no row in the request log"),
-        }
-        let expires = made.is_some().then(|| now.plus(self.gateway.storage.lifetime()));
-        let webhook = papers.request.webhook_url.as_deref().map(|url| event_of(&papers.row, status, &view, url, now));
-        self.save(held, status, Some(&view), Some((now, expires)), webhook).await?;
-        for file in papers.request.inputs.iter().chain(&papers.request.mask) {
-            if let Err(error) = self.gateway.storage.delete(&file.name).await {
-                tracing::debug!(%error, "an input is left to the sweep");
-            }
-        }
-        tracing::info!(job.id = %held.id, status = status.as_str(), "job ended");
-        Ok(())
-    }
-
-    async fn save(
+    pub(super) async fn save(
         &self,
         held: &Held,
         status: JobStatus,
@@ -479,7 +275,7 @@ impl Desk {
         self.write(save).await
     }
 
-    async fn papers(&self, id: &str) -> Result<Papers, Halt> {
+    pub(super) async fn papers(&self, id: &str) -> Result<Papers, Halt> {
         let read = self.gateway.jobs.store.job(id, None).await;
         let row = read.map_err(|error| {
             tracing::warn!(%error, "a job cannot be read");
@@ -514,23 +310,8 @@ impl Gateway {
     }
 }
 
-/// What the provider is asked, its inputs put in.
-fn brief(request: &Request, route: &Route, n: u32, inputs: &[(Input, bool)]) -> Result<Brief, Fault> {
-    let of = |mask: bool| inputs.iter().filter(move |input| input.1 == mask).map(|input| input.0.clone());
-    let job = Job { images: of(false).collect(), mask: of(true).next(), ..request.job.clone() };
-    let fit = fit(&job, route).map_err(|misfit| Fault::new(FaultKind::BadRequest, misfit.0))?;
-    Ok(fit.brief(&job, route, n))
-}
-
-/// What a track needs to know of its job.
-struct Frame {
-    id: String,
-    created_at: Timestamp,
-    position: usize,
-}
-
 impl Papers {
-    fn candidate(&self, position: usize) -> Option<&Candidate> {
+    pub(super) fn candidate(&self, position: usize) -> Option<&Candidate> {
         self.candidates.iter().find(|one| one.0 == position).map(|one| &one.1)
     }
 
@@ -571,7 +352,12 @@ impl State {
         }
     }
 
-    fn over(&mut self, index: usize, attempt: Attempt, outcome: Result<(Vec<Made>, Vec<Adjustment>), Fault>) {
+    pub(super) fn over(
+        &mut self,
+        index: usize,
+        attempt: Attempt,
+        outcome: Result<(Vec<Made>, Vec<Adjustment>), Fault>,
+    ) {
         self.tracks[index].stage = Stage::Over;
         self.provider_done = Some(Timestamp::now());
         match outcome {
@@ -590,112 +376,14 @@ impl State {
     }
 }
 
-fn given_up() -> Fault {
-    Fault::new(FaultKind::Timeout, "the job was given up").accepted(Accepted::Maybe)
-}
-
-/// How long a finished job may still be fetched after its time.
-const LAST_FETCH: Duration = Duration::from_mins(2);
+/// Polls begin after an eighth of what is typical for a route, and after this at the latest.
+const HOLD: Duration = Duration::from_secs(10);
 
 /// From one moment to a later one; nothing when it is not later.
-fn span(from: Timestamp, to: Timestamp) -> Duration {
+pub(super) fn span(from: Timestamp, to: Timestamp) -> Duration {
     Duration::from_millis(u64::try_from(to.millis().saturating_sub(from.millis())).unwrap_or(0))
 }
 
-fn millis(from: Timestamp, to: Timestamp) -> u64 {
+pub(super) fn millis(from: Timestamp, to: Timestamp) -> u64 {
     u64::try_from(span(from, to).as_millis()).unwrap_or(u64::MAX)
-}
-
-fn timing(held: &Held, now: Timestamp) -> Timing {
-    let called = held.state.called.unwrap_or(now);
-    let done = held.state.provider_done.unwrap_or(called);
-    Timing {
-        gateway_ms: millis(held.created_at, called),
-        provider_ms: millis(called, done),
-        response_ms: millis(done, now),
-        total_ms: millis(held.created_at, now),
-    }
-}
-
-fn over(papers: &Papers, frame: &Frame, track: &Track, fault: Fault) -> Came {
-    Came::Over(Box::new(failed_in(papers, frame, track, &fault)), Err(fault))
-}
-
-fn failed(papers: &Papers, held: &Held, track: &Track, fault: &Fault) -> Attempt {
-    let frame = Frame { id: held.id.clone(), created_at: held.created_at, position: held.state.position };
-    failed_in(papers, &frame, track, fault)
-}
-
-/// The entry of a creating call that came to nothing, with what it cost or may have cost.
-fn failed_in(papers: &Papers, frame: &Frame, track: &Track, fault: &Fault) -> Attempt {
-    let note = || Some("the route is no longer in the catalog".to_owned());
-    let unknown = || (Charge { note: note(), ..Charge::nothing() }, None);
-    let candidate = papers.candidate(frame.position);
-    let bill = candidate.map_or_else(unknown, |one| bill_fault(one, &papers.request.job, track.n, fault));
-    let attempt = entry(papers, frame, track, bill, Some(fault));
-    tracing::warn!(
-        job.id = %frame.id, route = %attempt.route, kind = fault.kind.as_str(), status = fault.upstream_status,
-        "attempt failed: {fault}"
-    );
-    attempt
-}
-
-fn entry(papers: &Papers, frame: &Frame, track: &Track, bill: (Charge, Option<Usd>), fault: Option<&Fault>) -> Attempt {
-    let (charge, uncertain) = bill;
-    let route = papers.request.routes.get(frame.position).map(|(provider, upstream)| format!("{provider}/{upstream}"));
-    Attempt {
-        index: 0,
-        provider: track.provider.clone(),
-        route: route.unwrap_or_default(),
-        status: if fault.is_none() { "completed" } else { "failed" },
-        n: track.n,
-        started_ms: millis(frame.created_at, track.started),
-        duration_ms: millis(track.started, Timestamp::now()),
-        cost: charge.amount,
-        cost_source: charge.source,
-        cost_uncertain: uncertain,
-        error: fault.map(AttemptError::from),
-        cost_note: charge.note,
-    }
-}
-
-/// What a call that ran costs, whatever of it could be kept.
-fn bill(
-    papers: &Papers,
-    candidate: &Candidate,
-    frame: &Frame,
-    track: &Track,
-    kept: Vec<Result<(Made, Vec<&'static str>), Unkept>>,
-    usage: Usage,
-) -> Came {
-    if kept.is_empty() {
-        let text = "the provider answered without a result";
-        return over(papers, frame, track, Fault::new(FaultKind::Empty, text).accepted(Accepted::Maybe));
-    }
-    let told =
-        |one: &Result<(Made, Vec<&'static str>), Unkept>| one.as_ref().ok().map(|(made, _)| (made.size, made.millis));
-    let sizes = kept.iter().map(|one| told(one).and_then(|told| told.0).unwrap_or(candidate.fit.expect)).collect();
-    let measured = kept.iter().find_map(|one| told(one)?.1).map(|millis| Decimal::from(millis) / Decimal::from(1000));
-    let made = candidate.made(&papers.request.job, sizes, usage);
-    let seconds = catalog::Made::seconds(measured, candidate.fit.seconds);
-    let charge = candidate.route.price.charge(&catalog::Made { seconds, ..made });
-    let mut adjustments = candidate.fit.adjustments.clone();
-    let (mut made, mut flaw) = (Vec::new(), None);
-    for one in kept {
-        match one {
-            Ok((one, notes)) => {
-                adjustments.extend(one.size.and_then(|size| candidate.fit.size_surprise(size)));
-                adjustments.extend(notes.into_iter().map(Adjustment::of_conversion));
-                made.push(one);
-            }
-            Err(unkept) => flaw = Some(unkept.into_fault()),
-        }
-    }
-    match flaw.filter(|_| made.is_empty()).map(|fault| fault.accepted(Accepted::Yes)) {
-        Some(fault) => {
-            let attempt = entry(papers, frame, track, (charge, None), Some(&fault));
-            Came::Over(Box::new(attempt), Err(fault))
-        }
-        None => Came::Over(Box::new(entry(papers, frame, track, (charge, None), None)), Ok((made, adjustments))),
-    }
 }

@@ -110,6 +110,7 @@ impl Gateway {
         };
         let leased = LeasedJob {
             id: row.id.clone(),
+            kind: row.kind.clone(),
             created_at: row.created_at,
             deadline_at: row.deadline_at,
             state: row.state.clone(),

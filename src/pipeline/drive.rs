@@ -2,21 +2,28 @@
 //! the worker stores the job between them.
 
 use crate::fault::{Accepted, Fault, FaultKind};
-use crate::job::{Brief, Output, Usage};
-use crate::outbound::{Call, Leg, Reply, Until};
-use crate::providers::{Adapter, Site, Turn};
+use crate::job::{Brief, Output, Partial, Usage};
+use crate::outbound::{Call, Leg, Reply, Until, Watch};
+use crate::providers::{Adapter, Event, Site, Turn};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 /// Sends a call with its credential; the tests put scripts behind it.
 pub(super) trait Transport: Sync {
-    /// One exchange, over in time.
-    fn send(&self, call: &Call, until: Until) -> impl Future<Output = Result<Reply, Fault>> + Send;
+    /// One exchange, over in time. `watch` sees the events of an answer that is streamed.
+    fn send(
+        &self,
+        call: &Call,
+        until: Until,
+        watch: &mut Watch<'_>,
+    ) -> impl Future<Output = Result<Reply, Fault>> + Send;
 }
 
-/// What bounds a driven job.
+/// What bounds a driven job, and who watches it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds<'a> {
     /// How long the creating call may take to begin its answer.
@@ -25,7 +32,12 @@ pub(super) struct Bounds<'a> {
     pub deadline: Instant,
     /// Says that the caller has hung up.
     pub hung_up: &'a CancellationToken,
+    /// Who sees unfinished pictures.
+    pub partials: Option<&'a Partials>,
 }
+
+/// Where unfinished pictures go.
+pub type Partials = mpsc::Sender<Partial>;
 
 /// What a driven job made.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +61,25 @@ const READ_LIMIT: Duration = Duration::from_secs(90);
 const READ_TRIES: u32 = 4;
 /// And a read of a stored job, which has the time to see an outage of some minutes through.
 pub(super) const PATIENT_READS: u32 = 24;
+
+/// What a streamed answer has brought so far.
+#[derive(Default)]
+struct Streamed {
+    begun: bool,
+    outputs: Vec<Output>,
+    usage: Usage,
+}
+
+impl Streamed {
+    /// Takes one event. Whoever watches unfinished pictures too slowly misses some.
+    fn take(&mut self, event: Event, partials: Option<&Partials>) {
+        self.outputs.extend(event.outputs);
+        self.usage = self.usage.plus(&event.usage);
+        if let (Some(partial), Some(partials)) = (event.partial, partials) {
+            let _ = partials.try_send(partial);
+        }
+    }
+}
 
 /// Where a job stands between two calls. Plain data: a stored job goes on from it, in any process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -103,6 +134,8 @@ pub(super) struct Driver<'a, T> {
     pub(super) wire: &'a T,
     /// How often in a row a read may fail.
     pub(super) reads: u32,
+    /// Who sees unfinished pictures.
+    pub(super) partials: Option<&'a Partials>,
     /// How long the creating call may take to begin its answer.
     pub(super) first_byte: Duration,
 }
@@ -131,8 +164,20 @@ impl<T: Transport> Driver<'_, T> {
         } else {
             deadline
         };
+        let mut streamed = Streamed::default();
+        let mut watch = |data: Bytes| {
+            streamed.begun = true;
+            let event = Reply { status: 200, headers: Vec::new(), retry_after: None, body: data };
+            streamed.take(self.adapter.event(&call, &event)?, self.partials);
+            Ok(())
+        };
         let first_byte = if call.leg == Leg::Submit { limit.min(Instant::now() + self.first_byte) } else { limit };
-        let outcome = self.wire.send(&call, Until { first_byte, whole: limit }).await.and_then(|reply| {
+        let sent = self.wire.send(&call, Until { first_byte, whole: limit }, &mut watch).await;
+        // What is finished was bought: a stream that breaks after its pictures has brought them all the same.
+        if !streamed.outputs.is_empty() || sent.as_ref().is_ok_and(Reply::streamed) {
+            return Step::Done(Driven { outputs: streamed.outputs, usage: streamed.usage });
+        }
+        let outcome = sent.and_then(|reply| {
             answered = reply.ok();
             if answered { self.adapter.read(&call, &reply, self.site) } else { Err(self.adapter.fault(&call, &reply)) }
         });
@@ -147,7 +192,7 @@ impl<T: Transport> Driver<'_, T> {
                 Step::On(Course { call, submitted, failures }, Pause::For(wait))
             }
             Err(fault) if fault.kind == FaultKind::Timeout && submitted => Step::Failed(self.give_up(&call).await),
-            Err(fault) => Step::Failed(after_submit(fault, submitted)),
+            Err(fault) => Step::Failed(after_submit(fault, submitted || streamed.begun)),
         }
     }
 
@@ -160,7 +205,7 @@ impl<T: Transport> Driver<'_, T> {
     /// Stops a job upstream, where the provider lets us.
     async fn stop(&self, call: &Call) {
         if let Some(cancel) = self.adapter.cancel(call, self.site)
-            && let Err(fault) = self.wire.send(&cancel, (Instant::now() + GOODBYE).into()).await
+            && let Err(fault) = self.wire.send(&cancel, (Instant::now() + GOODBYE).into(), &mut |_| Ok(())).await
         {
             tracing::debug!(%fault, "a job could not be cancelled upstream");
         }
@@ -185,7 +230,8 @@ pub(super) async fn drive<T: Transport>(
     if bounds.hung_up.is_cancelled() {
         return Err(Fault::new(FaultKind::Cancelled, "the caller hung up before the provider was asked"));
     }
-    let driver = Driver { adapter, site, wire, reads: READ_TRIES, first_byte: bounds.first_byte };
+    let driver =
+        Driver { adapter, site, wire, reads: READ_TRIES, first_byte: bounds.first_byte, partials: bounds.partials };
     let mut step = driver.open(brief)?;
     loop {
         let (course, pause) = match step {
@@ -234,7 +280,6 @@ mod tests {
     use crate::base::Timestamp;
     use crate::job::Mode;
     use crate::providers::find;
-    use bytes::Bytes;
     use serde_json::{Map, Value, json};
     use std::collections::VecDeque;
     use std::sync::Mutex;
@@ -257,7 +302,7 @@ mod tests {
     }
 
     impl Transport for Script {
-        async fn send(&self, call: &Call, _until: Until) -> Result<Reply, Fault> {
+        async fn send(&self, call: &Call, _until: Until, _watch: &mut Watch<'_>) -> Result<Reply, Fault> {
             self.asked.lock().unwrap().push(format!("{} {}", call.verb.as_str(), call.url));
             let mut replies = self.replies.lock().unwrap();
             if replies.len() > 1 { replies.pop_front().unwrap() } else { replies[0].clone() }
@@ -297,7 +342,7 @@ mod tests {
                 later.cancel();
             });
         }
-        let bounds = Bounds { first_byte: Duration::from_secs(seconds), deadline, hung_up: &hung_up };
+        let bounds = Bounds { first_byte: Duration::from_secs(seconds), deadline, hung_up: &hung_up, partials: None };
         drive(find("fal").unwrap(), &site, &brief, script, bounds).await
     }
 

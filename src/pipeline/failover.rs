@@ -2,9 +2,10 @@
 //! after a rate limit, then the next route for what is missing. Every creating call leaves an entry in the trail.
 
 use super::Settings;
-use super::drive::{Bounds, drive};
+use super::drive::{Bounds, Partials, drive};
 use super::finish::{Finished, Finisher};
 use super::fit::Adjustment;
+use super::inputs::prepare;
 use super::plan::{Candidate, Plan};
 use super::routing::{Pick, Standing, Switchboard};
 use super::trail::{Attempt, AttemptError};
@@ -60,6 +61,8 @@ pub struct Requester {
     pub key: String,
     /// Cancelled when the caller hangs up.
     pub hung_up: CancellationToken,
+    /// Where unfinished pictures go, when somebody watches.
+    pub partials: Option<Partials>,
 }
 
 /// One creating call with its pictures.
@@ -109,8 +112,19 @@ impl Runner {
                 Some(Standing::Unhealthy | Standing::Gone) => {}
             }
             let missing = job.n - u32::try_from(outcome.pictures.len()).unwrap_or(job.n);
+            let cut = match prepare(frame.job, &candidate.route, &self.finisher).await {
+                Ok(cut) => cut,
+                Err(fault) => {
+                    outcome.fault = Some(fault);
+                    return outcome;
+                }
+            };
+            outcome.adjust(cut.told);
+            let frame = Frame { job: cut.job.as_ref().unwrap_or(frame.job), ..frame };
+            // One picture a call where they are streamed: events do not say which of several they belong to.
+            let most = if job.stream.is_some() && candidate.route.streams { 1 } else { candidate.route.max_n };
             let stop = Stop { candidate, upstream, more };
-            let runs = split(missing, candidate.route.max_n).into_iter().map(|n| self.batch(stop, frame, n));
+            let runs = split(missing, most).into_iter().map(|n| self.batch(stop, frame, n));
             let mut faults = Vec::new();
             for (tries, fault) in join_all(runs).await {
                 faults.extend(fault);
@@ -142,7 +156,7 @@ impl Runner {
         let credential = upstream.credentials.first().ok_or_else(unknown)?;
         let wire = Wire { client: &self.finisher.client, to: &credential.destination };
         let first_byte = deadline.saturating_duration_since(Instant::now());
-        let bounds = Bounds { first_byte, deadline, hung_up: &CancellationToken::new() };
+        let bounds = Bounds { first_byte, deadline, hung_up: &CancellationToken::new(), partials: None };
         drive(upstream.adapter, &upstream.site, brief, &wire, bounds).await.map(|driven| driven.outputs)
     }
 
@@ -214,7 +228,8 @@ impl Runner {
         let driven = match upstream.credentials.get(at) {
             Some(credential) => {
                 let wire = Wire { client: &self.finisher.client, to: &credential.destination };
-                let bounds = Bounds { first_byte, deadline, hung_up: &requester.hung_up };
+                let bounds =
+                    Bounds { first_byte, deadline, hung_up: &requester.hung_up, partials: requester.partials.as_ref() };
                 drive(upstream.adapter, &upstream.site, &brief, &wire, bounds).await
             }
             None => Err(Fault::new(FaultKind::Auth, "the provider has no credential")),
@@ -267,17 +282,25 @@ impl Runner {
 }
 
 impl Outcome {
+    /// Tells each thing once.
+    fn adjust(&mut self, changed: impl IntoIterator<Item = Adjustment>) {
+        for adjustment in changed {
+            if !self.adjustments.contains(&adjustment) {
+                self.adjustments.push(adjustment);
+            }
+        }
+    }
+
     fn absorb(&mut self, mut tried: Tried, candidate: &Candidate) {
         tried.attempt.index = self.trail.len();
         self.provider_done = self.provider_done.max(Some(tried.provider_done));
         if let Ok(pictures) = tried.made {
-            let surprises = pictures.iter().filter_map(|picture| candidate.fit.size_surprise(picture.facts.size));
-            let changed = candidate.fit.adjustments.iter().cloned().chain(surprises);
-            for adjustment in changed {
-                if !self.adjustments.contains(&adjustment) {
-                    self.adjustments.push(adjustment);
-                }
-            }
+            let fit = &candidate.fit;
+            let surprises = pictures
+                .iter()
+                .flat_map(|picture| [fit.size_surprise(picture.came), fit.scale_surprise(picture.came)])
+                .flatten();
+            self.adjust(fit.adjustments.iter().cloned().chain(surprises));
             self.pictures.extend(pictures);
             self.served = Some((tried.attempt.provider.clone(), tried.attempt.route.clone()));
         }
@@ -313,7 +336,7 @@ fn bill_outputs(
     finished: &[Result<Finished, Fault>],
     usage: Usage,
 ) -> (Charge, Option<crate::base::Usd>) {
-    let size_of = |one: &Result<Finished, Fault>| one.as_ref().map_or(candidate.fit.expect, |done| done.facts.size);
+    let size_of = |one: &Result<Finished, Fault>| one.as_ref().map_or(candidate.fit.expect, |done| done.came);
     let sizes: Vec<Size> = finished.iter().map(size_of).collect();
     let silent = usage == Usage::default();
     if sizes.is_empty() && silent {

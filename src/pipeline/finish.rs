@@ -8,6 +8,7 @@ use crate::media::inspect::{Facts, Flaw, Limits, inspect_base64};
 use crate::media::picture::Picture;
 use crate::media::transcode::{Recipe, transcode};
 use crate::media::workers::Workers;
+use crate::media::{Format, Size};
 use crate::outbound::Client;
 use bytes::Bytes;
 use std::time::Duration;
@@ -31,7 +32,9 @@ pub struct Finished {
     pub body: Body,
     /// Verified facts.
     pub facts: Facts,
-    /// The provider's own size, before anything of ours.
+    /// The provider's own size, before anything of ours: what it bills.
+    pub came: Size,
+    /// The prompt as the provider rewrote it.
     pub revised_prompt: Option<String>,
     /// What was lost on the way.
     pub notes: Vec<&'static str>,
@@ -61,18 +64,21 @@ impl Finisher {
                 None => self.verify(self.download(&link, deadline).await?)?,
             },
         };
-        let wanted = debts.format.unwrap_or(facts.format);
+        let came = facts.size;
+        let resize = debts.resize.filter(|resize| resize.size != came);
+        let drawn = resize.is_some() && facts.format == Format::Svg;
+        let wanted = debts.format.unwrap_or(if drawn { Format::Png } else { facts.format });
         let recompress = debts.recompress && wanted.lossy();
-        if wanted == facts.format && !recompress {
-            return Ok(Finished { body, facts, revised_prompt, notes: Vec::new() });
+        if wanted == facts.format && !recompress && resize.is_none() {
+            return Ok(Finished { body, facts, came, revised_prompt, notes: Vec::new() });
         }
         let picture = Picture { bytes: body.into_bytes()?, facts };
-        let recipe = Recipe { format: wanted, quality: debts.quality };
+        let recipe = Recipe { format: wanted, resize, canvas: Some(debts.canvas), quality: debts.quality };
         let limits = self.limits;
         let done = self.workers.run(move || transcode(&picture, &recipe, &limits)).await;
         let done = done.and_then(|outcome| outcome).map_err(|flaw| unusable(&flaw))?;
         let Picture { bytes, facts } = done.picture;
-        Ok(Finished { body: Body::Bytes(bytes), facts, revised_prompt, notes: done.notes })
+        Ok(Finished { body: Body::Bytes(bytes), facts, came, revised_prompt, notes: done.notes })
     }
 
     fn verify(&self, bytes: Bytes) -> Result<(Body, Facts), Fault> {

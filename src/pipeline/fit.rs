@@ -1,10 +1,11 @@
 //! A job meets a route: what the route is asked for (the brief), what we still owe (the debts), and what was changed
 //! or dropped on the way (the adjustments). Pure.
 
+use super::scale::{Enlarged, settle_scale};
 use crate::base::id;
 use crate::catalog::{InputForm, InputShape, Route, SizeChoice};
-use crate::job::{Brief, Input, Job};
-use crate::media::{Format, Size};
+use crate::job::{Brief, Input, Job, Mode};
+use crate::media::{Format, Resize, Size, SizeAsk};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -38,6 +39,10 @@ pub struct Debts {
     pub quality: Option<u8>,
     /// Encode anew even when the format is right: the provider could not apply the quality.
     pub recompress: bool,
+    /// The pixels to hand over; whatever came when `None`.
+    pub resize: Option<Resize>,
+    /// What a vector picture is drawn into when pixels are owed.
+    pub canvas: Size,
 }
 
 /// A job cut to a route.
@@ -56,6 +61,8 @@ pub struct Fit {
     pub seconds: u32,
     /// The pixels that the provider was told to make.
     promised: Option<Size>,
+    /// The factor that the provider was told.
+    enlarged: Option<Enlarged>,
 }
 
 /// Why a route cannot do a job at all. The plan skips it.
@@ -72,6 +79,7 @@ pub(super) fn fit(job: &Job, route: &Route) -> Result<Fit, Misfit> {
         return Err(Misfit(format!("its prompts have at most {max} characters, this one has {length}")));
     }
     check_inputs(job, route)?;
+    check_format(job, route)?;
     let mut adjustments = Vec::new();
     let mut input = route.defaults.clone();
     // Only that they are there: prices ask for it, and encoding megabytes is for the call itself.
@@ -79,17 +87,23 @@ pub(super) fn fit(job: &Job, route: &Route) -> Result<Fit, Misfit> {
     if !job.prompt.is_empty() {
         put(&mut input, route, "prompt", json!(job.prompt));
     }
+    if job.variation {
+        adjustments.push(variation_adjustment(job));
+    }
     let size = route.size.choose(&job.size);
     if size.adjusted {
         adjustments.push(size_adjustment(job, &size));
     }
-    let expect = size.expect.or(route.default_size).unwrap_or(Size::new(1024, 1024));
+    let mut expect = size.expect.or(route.default_size).unwrap_or(Size::new(1024, 1024));
     let promised = size.promised;
     input.extend(size.params);
-    let (format, debts) = settle_format(job, route, &mut input, &mut adjustments);
+    let (format, mut debts) = settle_format(job, route, &mut input, &mut adjustments);
     let seconds = settle_length(job, route, &mut input, &mut adjustments);
+    let enlarged = settle_scale(job, route, &mut input, &mut adjustments, &mut expect);
+    debts.canvas = expect;
+    settle_stream(job, route, &mut input, &mut adjustments);
     pass_through(job, route, &mut input, &mut adjustments);
-    Ok(Fit { input, format, debts, adjustments, expect, seconds, promised })
+    Ok(Fit { input, format, debts, adjustments, expect, seconds, promised, enlarged })
 }
 
 /// The brief for all of a job's pictures in one call of a route: what an adapter is handed. An error says why not.
@@ -107,6 +121,11 @@ impl Fit {
             used: json!(made),
             reason: "the provider made another size than it was told to".to_owned(),
         })
+    }
+
+    /// What to say when a picture was enlarged by another factor than was asked for.
+    pub fn scale_surprise(&self, made: Size) -> Option<Adjustment> {
+        self.enlarged.as_ref()?.surprise(made)
     }
 
     /// The parameters that prices may depend on: those of the brief, but for the count and the bytes of pictures.
@@ -149,7 +168,15 @@ fn check_inputs(job: &Job, route: &Route) -> Result<(), Misfit> {
         (2.., true) => return Err(Misfit("it takes one video".to_owned())),
         _ => {}
     }
+    let taken = |format: Format| {
+        format.decodable() || route.inputs.as_ref().is_some_and(|inputs| inputs.formats.contains(&format))
+    };
+    let strange = job.images.iter().filter_map(Input::format).find(|format| !taken(*format));
     match job.images.len() - videos {
+        _ if strange.is_some_and(|format| most > 0 && !taken(format)) => {
+            let format = strange.map(|format| format.name().to_uppercase()).unwrap_or_default();
+            Err(Misfit(format!("it takes no {format} images, and we cannot convert those")))
+        }
         given if given > most && most == 1 => Err(Misfit("it does not support multiple input images".to_owned())),
         given if given > most => Err(Misfit(format!("it takes at most {most} input images, not {given}"))),
         _ if job.mask.is_some() && route.inputs.as_ref().is_none_or(|inputs| inputs.mask.is_none()) => {
@@ -157,6 +184,15 @@ fn check_inputs(job: &Job, route: &Route) -> Result<(), Misfit> {
         }
         _ => Ok(()),
     }
+}
+
+/// Vectors are drawn by few, and nobody can make them of pixels.
+fn check_format(job: &Job, route: &Route) -> Result<(), Misfit> {
+    let vectors = route.formats.contains(&Format::Svg) || route.default_format == Some(Format::Svg);
+    if job.format == Some(Format::Svg) && !vectors {
+        return Err(Misfit("it does not make SVG".to_owned()));
+    }
+    Ok(())
 }
 
 /// Puts input pictures where the catalog says, as `write` writes them; adapters place the others themselves.
@@ -192,12 +228,29 @@ fn put_inputs(input: &mut Map<String, Value>, job: &Job, route: &Route, write: i
 }
 
 /// Sets a parameter under the provider's name for it; says whether the provider has one.
-fn put(input: &mut Map<String, Value>, route: &Route, name: &str, value: Value) -> bool {
+pub(super) fn put(input: &mut Map<String, Value>, route: &Route, name: &str, value: Value) -> bool {
     let Some(field) = route.field(name) else { return false };
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let called = route.values.get(name).and_then(|values| values.get(&text)).cloned();
     input.insert(field.to_owned(), called.unwrap_or(value));
     true
+}
+
+fn variation_adjustment(job: &Job) -> Adjustment {
+    Adjustment {
+        param: "prompt".to_owned(),
+        requested: Value::Null,
+        used: json!(job.prompt),
+        reason: "no provider of this model makes variations; it is asked for an edit with these words".to_owned(),
+    }
+}
+
+/// The size that we resize to, when the caller wants precisely that.
+fn resize_of(job: &Job) -> Option<Resize> {
+    match (job.resize, &job.size) {
+        (Some(shaping), SizeAsk::Exact(size)) => Some(Resize { size: *size, shaping }),
+        _ => None,
+    }
 }
 
 fn size_adjustment(job: &Job, size: &SizeChoice) -> Adjustment {
@@ -206,6 +259,7 @@ fn size_adjustment(job: &Job, size: &SizeChoice) -> Adjustment {
         requested: json!(job.size.to_string()),
         used: json!(size.told),
         reason: match size.told {
+            _ if resize_of(job).is_some() => "what the provider is asked for; we resize the result".to_owned(),
             Some(_) => "the nearest size that this route makes".to_owned(),
             None => "this route has no control over size".to_owned(),
         },
@@ -220,8 +274,12 @@ fn settle_format(
     adjustments: &mut Vec<Adjustment>,
 ) -> (Option<Format>, Debts) {
     let offered = |format: Format| route.formats.contains(&format);
-    let native = job.format.filter(|format| offered(*format));
-    let mut debts = Debts { format: job.format, quality: job.compression, recompress: false };
+    let resize = resize_of(job);
+    // What is resized is encoded anew: from lossless where that can be.
+    let anew = resize.is_some() && offered(Format::Png);
+    let native = job.format.filter(|format| offered(*format) && !(anew && format.lossy()));
+    let canvas = Size::new(1024, 1024);
+    let mut debts = Debts { format: job.format, quality: job.compression, recompress: false, resize, canvas };
     let mut asked = match (job.format, native) {
         (_, Some(native)) => Some(native),
         // To be converted by us: from lossless, so that nothing is lost twice.
@@ -232,7 +290,7 @@ fn settle_format(
         let target = job.format.or(route.default_format);
         match target {
             Some(format) if format.lossy() => {
-                let natively = native.is_some_and(Format::lossy) || (job.format.is_none() && offered(format));
+                let natively = native.is_some_and(Format::lossy) || (job.format.is_none() && offered(format) && !anew);
                 if natively && put(input, route, "output_compression", json!(quality)) {
                     asked = Some(format);
                     debts.quality = None;
@@ -290,10 +348,33 @@ fn settle_length(job: &Job, route: &Route, input: &mut Map<String, Value>, told:
     seconds
 }
 
+/// Asks a route that streams for events; from any other the finished picture is the only one.
+fn settle_stream(job: &Job, route: &Route, input: &mut Map<String, Value>, told: &mut Vec<Adjustment>) {
+    let Some(partials) = job.stream else { return };
+    let shown = route.streams && (partials == 0 || put(input, route, "partial_images", json!(partials)));
+    if route.streams {
+        put(input, route, "stream", json!(true));
+    }
+    if !shown {
+        let reason = if route.streams {
+            "this route shows as many unfinished pictures as it likes"
+        } else {
+            "this route shows no unfinished pictures"
+        };
+        told.extend((partials > 0).then(|| Adjustment {
+            param: "partial_images".to_owned(),
+            requested: json!(partials),
+            used: Value::Null,
+            reason: reason.to_owned(),
+        }));
+    }
+}
+
 /// Everything else goes to the provider as it is, under its own names. A value that it calls otherwise is told, since the
 /// nearest word is not always the same thing (`high` where there is only `medium`).
 fn pass_through(job: &Job, route: &Route, input: &mut Map<String, Value>, adjustments: &mut Vec<Adjustment>) {
-    for (name, value) in &job.extra {
+    let settled = |name: &str| name == "scale_factor" && job.mode == Mode::Upscale;
+    for (name, value) in job.extra.iter().filter(|(name, _)| !settled(name)) {
         if !put(input, route, name, value.clone()) {
             adjustments.push(Adjustment {
                 param: name.clone(),
@@ -343,8 +424,15 @@ mod tests {
             audio: None,
             images: Vec::new(),
             mask: None,
+            resize: None,
+            stream: None,
+            variation: false,
             extra: Map::new(),
         }
+    }
+
+    fn debts(format: Format, quality: Option<u8>, recompress: bool, canvas: Size) -> Debts {
+        Debts { format: Some(format), quality, recompress, resize: None, canvas }
     }
 
     #[test]
@@ -363,7 +451,7 @@ mod tests {
             json!({"prompt": "a fox", "n": 3, "size": "1360x768", "output_format": "webp", "output_compression": 80,
                 "quality": "high"})
         );
-        assert_eq!(fit.debts, Debts { format: Some(Format::Webp), quality: None, recompress: false });
+        assert_eq!(fit.debts, debts(Format::Webp, None, false, Size::new(1360, 768)));
         let told: Vec<(&str, &Value)> = fit.adjustments.iter().map(|told| (told.param.as_str(), &told.used)).collect();
         assert_eq!(told, [("quality", &json!("high")), ("style", &Value::Null)]);
     }
@@ -374,7 +462,7 @@ mod tests {
         let job = Job { format: Some(Format::Avif), compression: Some(50), n: 3, ..job() };
         let fit = fit(&job, &route).unwrap();
         assert_eq!(Value::Object(fit.brief(&job, &route, 1).input), json!({"prompt": "a fox", "output_format": "png"}));
-        assert_eq!(fit.debts, Debts { format: Some(Format::Avif), quality: Some(50), recompress: true });
+        assert_eq!(fit.debts, debts(Format::Avif, Some(50), true, fit.expect));
     }
 
     #[test]
@@ -387,6 +475,28 @@ mod tests {
         let job = Job { format: Some(Format::Png), compression: Some(30), ..job };
         let fit = super::fit(&job, &route).unwrap();
         assert_eq!((fit.debts.recompress, fit.adjustments.len()), (false, 1));
+    }
+
+    /// A caller who comes from another family of models is not refused for its words.
+    #[test]
+    fn quality_has_every_familys_words() {
+        let models = include_str!("../../config/catalog/models.toml");
+        let cards = providers::ADAPTERS.iter().map(|adapter| adapter.card());
+        let files = cards.map(|card| (card.id, card.catalog));
+        let catalog = crate::catalog::load(std::iter::once(("models", models)).chain(files)).unwrap();
+        let named = |route: &&Route| route.field("quality").is_some() && route.modes.contains(&Mode::TextToImage);
+        let all = catalog.providers().iter().flat_map(|provider| catalog.routes_of(provider));
+        let mut seen = 0;
+        for route in all.map(AsRef::as_ref).filter(named).filter(|route| route.values.contains_key("quality")) {
+            let finer = route.upstream.contains("gpt-image-2.5") || route.upstream.contains("gpt-image-2.6");
+            for word in ["standard", "hd", "xhigh", "max"] {
+                let native = finer && matches!(word, "xhigh" | "max");
+                let known = route.values["quality"].contains_key(word);
+                assert!(native || known, "{} does not know '{word}'", route.executed_model());
+            }
+            seen += 1;
+        }
+        assert!(seen >= 10, "only {seen} routes");
     }
 
     #[test]

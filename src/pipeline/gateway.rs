@@ -2,6 +2,7 @@
 
 use super::answer::{Answer, Delivery, Estimate, Handle, Timing};
 use super::background::Jobs;
+use super::drive::Partials;
 use super::failover::{Outcome, Requester, Runner};
 use super::finish::Finished;
 use super::fit::Adjustment;
@@ -48,8 +49,9 @@ impl Gateway {
         Ok(Estimate { provider: first.route.provider.clone(), model: plan.model, charge })
     }
 
-    /// Makes pictures. A failed request has closed its own row; a successful one hands it over.
-    pub async fn image(&self, job: &Job, asker: Asker) -> Result<Answer, Error> {
+    /// Makes pictures, unfinished ones going to `partials` where a route streams them. A failed request has closed its own
+    /// row; a successful one hands it over.
+    pub async fn image(&self, job: &Job, asker: Asker, partials: Option<Partials>) -> Result<Answer, Error> {
         let plan = match self.plan(job, &asker.preferences) {
             Ok(plan) => plan,
             Err(error) => return Err(self.ledger.reject(asker, &job.model, &error).await),
@@ -68,6 +70,7 @@ impl Gateway {
             deadline: asker.arrived + asker.timeout.map_or(longest, |own| own.min(longest)),
             key: asker.key_id.clone(),
             hung_up: asker.hung_up.clone(),
+            partials,
         };
         let outcome = self.runner.run(&plan, job, &requester).await;
         let phases = Phases { arrived: asker.arrived, called, provider_done: outcome.provider_done.unwrap_or(called) };

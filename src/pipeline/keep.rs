@@ -60,6 +60,7 @@ async fn keep_picture(
         content_type: facts.format.mime().to_owned(),
         size_bytes,
         size: Some(facts.size),
+        came: Some(done.came),
         millis: None,
         revised_prompt: done.revised_prompt,
     };
@@ -119,6 +120,7 @@ async fn keep_video(
         content_type: facts.container.mime().to_owned(),
         size_bytes: facts.bytes,
         size: facts.size,
+        came: None,
         millis: facts.millis,
         revised_prompt: output.revised_prompt,
     };

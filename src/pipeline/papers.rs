@@ -124,6 +124,9 @@ pub struct Made {
     pub size_bytes: u64,
     /// Pixels, as verified; a video may not say.
     pub size: Option<Size>,
+    /// The pixels in which it came, when we resized it since: those are billed.
+    #[serde(skip)]
+    pub came: Option<Size>,
     /// The length of a video in milliseconds, as measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub millis: Option<u64>,

@@ -2,7 +2,7 @@
 
 use super::drive::Transport;
 use crate::fault::Fault;
-use crate::outbound::{Call, Client, Destination, Reply, Until};
+use crate::outbound::{Call, Client, Destination, Reply, Until, Watch};
 use crate::providers::{Adapter, Site};
 use std::collections::HashMap;
 
@@ -79,7 +79,7 @@ pub(super) struct Wire<'a> {
 }
 
 impl Transport for Wire<'_> {
-    async fn send(&self, call: &Call, until: Until) -> Result<Reply, Fault> {
-        self.client.send(call, self.to, until).await
+    async fn send(&self, call: &Call, until: Until, watch: &mut Watch<'_>) -> Result<Reply, Fault> {
+        self.client.send(call, self.to, until, watch).await
     }
 }

@@ -28,7 +28,7 @@ mod vertex;
 mod xai;
 
 use crate::fault::Fault;
-use crate::job::{Brief, Output, Usage};
+use crate::job::{Brief, Output, Partial, Usage};
 use crate::outbound::auth::AuthScheme;
 use crate::outbound::call::{Call, Reply};
 
@@ -84,6 +84,17 @@ pub enum Turn {
     Wait(Call),
 }
 
+/// What one event of a streamed answer brings; most bring one thing or nothing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Event {
+    /// An unfinished picture.
+    pub partial: Option<Partial>,
+    /// Finished pictures.
+    pub outputs: Vec<Output>,
+    /// What it says of the bill.
+    pub usage: Usage,
+}
+
 /// One provider's dialect.
 pub trait Adapter: Send + Sync + 'static {
     /// What is fixed about it.
@@ -94,6 +105,13 @@ pub trait Adapter: Send + Sync + 'static {
 
     /// What a reply with a 2xx status means.
     fn read(&self, asked: &Call, reply: &Reply, site: &Site) -> Result<Turn, Fault>;
+
+    /// What an event of a streamed answer means, `event` being its data as if it were a reply of its own. Only a call that
+    /// asks for a stream gets one.
+    fn event(&self, asked: &Call, event: &Reply) -> Result<Event, Fault> {
+        let _ = (asked, event);
+        Ok(Event::default())
+    }
 
     /// What any other reply means. Override for odd error bodies.
     fn fault(&self, asked: &Call, reply: &Reply) -> Fault {

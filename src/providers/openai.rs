@@ -5,7 +5,7 @@
 //! `image_generation_user_error`; running out of money is a 429 with the code `insufficient_quota`. One picture is the
 //! part `image`, several are `image[]` each; transparent pixels of the mask are what is edited.
 
-use super::{Adapter, Card, Reach, Site, Turn, shapes};
+use super::{Adapter, Card, Event, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Input, Mode, Tokens, Usage};
 use crate::outbound::auth::AuthScheme;
@@ -44,9 +44,21 @@ impl Adapter for OpenAi {
 
     fn read(&self, _asked: &Call, reply: &Reply, _site: &Site) -> Result<Turn, Fault> {
         let answer: Answer<'_> = reply.json()?;
-        let usage = Usage { tokens: answer.usage.map(Tokens::from), ..Usage::default() };
+        let usage = answer.usage.map(Usage::from).unwrap_or_default();
         let outputs = answer.data.into_iter().flatten().filter_map(|item| item.into_output(&reply.body)).collect();
         Ok(Turn::Done(outputs, usage))
+    }
+
+    fn event(&self, asked: &Call, event: &Reply) -> Result<Event, Fault> {
+        shapes::event::<Counted>(event, Usage::from).map_err(|failed| match failed {
+            // An error inside the stream has no status of its own: its type says whose mistake it is.
+            shapes::Ended::Failed(kind) => {
+                let mistake = kind.contains("user_error") || kind.contains("invalid_request");
+                let status = if mistake { 400 } else { 500 };
+                self.fault(asked, &Reply { status, ..event.clone() })
+            }
+            shapes::Ended::Garbled(fault) => fault,
+        })
     }
 
     fn fault(&self, asked: &Call, reply: &Reply) -> Fault {
@@ -128,6 +140,12 @@ struct Details {
 struct Cached {
     text_tokens: u64,
     image_tokens: u64,
+}
+
+impl From<Counted> for Usage {
+    fn from(counted: Counted) -> Self {
+        Self { tokens: Some(Tokens::from(counted)), ..Self::default() }
+    }
 }
 
 impl From<Counted> for Tokens {

@@ -3,7 +3,7 @@
 //! base64 explicitly. The official OpenAI SDKs are the clients of such servers; see `tests/clients/`.
 
 use super::openai::OpenAi;
-use super::{Adapter, Card, Reach, Site, Turn};
+use super::{Adapter, Card, Event, Reach, Site, Turn};
 use crate::fault::Fault;
 use crate::job::Brief;
 use crate::outbound::auth::AuthScheme;
@@ -34,6 +34,10 @@ impl Adapter for OpenAiCompatible {
 
     fn read(&self, asked: &Call, reply: &Reply, site: &Site) -> Result<Turn, Fault> {
         OpenAi.read(asked, reply, site)
+    }
+
+    fn event(&self, asked: &Call, event: &Reply) -> Result<Event, Fault> {
+        OpenAi.event(asked, event)
     }
 
     fn fault(&self, asked: &Call, reply: &Reply) -> Fault {

@@ -6,7 +6,7 @@
 //! by `metadata.error_type`. A 403 is mostly moderation, a 402 an empty purse or too much in flight. Its SDKs take a
 //! server address, so they can be pointed at the simulator.
 
-use super::{Adapter, Card, Reach, Site, Turn, shapes};
+use super::{Adapter, Card, Event, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Mode, Output, Source, Usage};
 use crate::outbound::auth::AuthScheme;
@@ -71,6 +71,16 @@ impl Adapter for OpenRouter {
                 Ok(Turn::Done(vec![output], Usage { cost, ..Usage::default() }))
             }
         }
+    }
+
+    fn event(&self, asked: &Call, event: &Reply) -> Result<Event, Fault> {
+        shapes::event::<Counted>(event, |counted| bill(Some(&counted))).map_err(|failed| match failed {
+            // As an error inside a 200: generation had begun.
+            shapes::Ended::Failed(_) => parse::<Value>(asked, event).err().unwrap_or_else(|| {
+                Fault::new(FaultKind::Unavailable, "the provider's stream ended in an error").accepted(Accepted::Maybe)
+            }),
+            shapes::Ended::Garbled(fault) => fault,
+        })
     }
 
     fn fault(&self, asked: &Call, reply: &Reply) -> Fault {

@@ -1,7 +1,8 @@
 //! Reply bodies that several providers speak: error envelopes and what statuses mean.
 
+use super::Event;
 use crate::fault::{Accepted, Fault, FaultKind};
-use crate::job::{Output, Source};
+use crate::job::{Output, Partial, Source, Usage};
 use crate::outbound::call::{Call, Leg, Reply};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -54,6 +55,49 @@ impl Item<'_> {
         let source = inline.or_else(|| self.url.filter(|url| !url.is_empty()).map(Source::Link))?;
         Some(Output { source, revised_prompt: self.revised_prompt.filter(|text| !text.is_empty()) })
     }
+}
+
+/// Why an event brings nothing.
+pub(super) enum Ended {
+    /// It is an error; its type, which may be empty.
+    Failed(String),
+    /// It cannot be read.
+    Garbled(Fault),
+}
+
+/// An event as OpenAI writes it, and those who follow it.
+#[derive(Debug, Deserialize)]
+struct Streamed<'a, U> {
+    #[serde(default, rename = "type")]
+    kind: String,
+    #[serde(borrow)]
+    b64_json: Option<Text<'a>>,
+    #[serde(default)]
+    partial_image_index: u32,
+    usage: Option<U>,
+    error: Option<Value>,
+}
+
+/// Reads `….partial_image`, `….completed` and errors; anything else brings nothing.
+pub(super) fn event<'a, U: Deserialize<'a>>(event: &'a Reply, usage: fn(U) -> Usage) -> Result<Event, Ended> {
+    let read: Streamed<'a, U> = event.json().map_err(Ended::Garbled)?;
+    if let Some(error) = read.error.filter(|error| !error.is_null()) {
+        return Err(Ended::Failed(error["type"].as_str().unwrap_or_default().to_owned()));
+    }
+    let usage = read.usage.map(usage).unwrap_or_default();
+    let picture = read.b64_json.filter(|text| !text.is_empty()).map(|text| text.into_bytes(&event.body));
+    let partial = read.kind.ends_with(".partial_image");
+    Ok(match picture {
+        Some(base64) if partial => {
+            Event { partial: Some(Partial { index: read.partial_image_index, base64 }), outputs: Vec::new(), usage }
+        }
+        Some(base64) => Event {
+            outputs: vec![Output { source: Source::Base64(base64), revised_prompt: None }],
+            partial: None,
+            usage,
+        },
+        None => Event { usage, ..Event::default() },
+    })
 }
 
 /// What a failing reply means by its status alone, with whatever words its body has.

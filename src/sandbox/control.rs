@@ -16,6 +16,7 @@ pub(super) fn router(world: Arc<World>) -> Router {
     Router::new()
         .route("/_control", post(set).get(list).delete(clear))
         .route("/_control/calls", get(calls))
+        .route("/_control/received", get(received))
         .with_state(world)
 }
 
@@ -45,6 +46,17 @@ async fn clear(State(world): State<Arc<World>>, Query(what): Query<Clearing>) ->
         world.book.clear();
     }
     Json(json!({"cleared": world.rules.clear()})).into_response()
+}
+
+#[derive(Deserialize)]
+struct Sought {
+    provider: Option<String>,
+    text: Option<String>,
+}
+
+async fn received(State(world): State<Arc<World>>, Query(sought): Query<Sought>) -> Response {
+    let found = world.received.find(sought.provider.as_deref(), sought.text.as_deref());
+    Json(json!({"received": found})).into_response()
 }
 
 async fn calls(State(world): State<Arc<World>>) -> Response {

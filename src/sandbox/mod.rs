@@ -31,6 +31,7 @@ mod mischief;
 mod openai;
 mod openrouter;
 mod queue;
+mod received;
 mod recraft;
 mod replicate;
 mod runware;
@@ -79,7 +80,8 @@ impl Sandbox {
         for simulator in SIMULATORS {
             router = router.nest(&format!("/{}", simulator.id), (simulator.router)(Arc::clone(&self.world)));
         }
-        router.layer(DefaultBodyLimit::max(BODY_LIMIT))
+        let look = axum::middleware::from_fn_with_state(Arc::clone(&self.world), received::look);
+        router.layer(look).layer(DefaultBodyLimit::max(BODY_LIMIT))
     }
 
     /// Serves until `shutdown`, then lets running answers finish; hanging ones are cut.

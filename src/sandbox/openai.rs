@@ -3,11 +3,12 @@
 //!
 //! Simulated: bearer keys, `POST /images/generations` and `POST /images/edits` (as a form) with the checks of the GPT
 //! Image models (which models there are, their sizes and formats come from the catalog), base64 results, `usage` by
-//! OpenAI's calculator, rate-limit headers, refusals, error envelopes, `GET /models`. Not simulated: edits as JSON,
-//! variations, streaming, real rate limits, cached tokens, transparency (a transparent picture is announced and drawn
+//! OpenAI's calculator, rate-limit headers, refusals, error envelopes, streams, `GET /models`. Not simulated: edits as JSON,
+//! variations, real rate limits, cached tokens, transparency (a transparent picture is announced and drawn
 //! opaque), animated GIF. The pictures of an edit are looked at and then not used.
 
 mod error;
+mod events;
 mod form;
 mod request;
 #[cfg(test)]
@@ -172,6 +173,9 @@ async fn deliver(world: &World, order: &Order, fault: Option<Fault>) -> Response
         };
         let Some(file) = world.easel.draw(&motif).await else { return Refusal::of_status(500).into_response() };
         data.push(json!({"b64_json": base64_simd::STANDARD.encode_to_string(&file)}));
+    }
+    if order.stream.is_some() {
+        return events::answer(world, order, &data, fault == Some(Fault::Truncate)).await;
     }
     let answer = json!({
         "created": Timestamp::now().seconds(),

@@ -3,7 +3,7 @@
 //!
 //! Simulated: bearer keys, `POST /images` with base64 and `usage.cost`, refusals by a guard (403 with reasons), failures
 //! inside a 200, `POST /videos` with polls and content behind the key, `GET /images/models`. Not simulated: chat,
-//! streaming, a customer's own keys, `provider` routing, real prices (a picture is four cents here, as in the
+//! a customer's own keys, `provider` routing, real prices (a picture is four cents here, as in the
 //! reference's example, and so is a second of video), which parameters a single model honours.
 
 mod error;
@@ -182,11 +182,34 @@ async fn deliver(world: &World, order: &Order, fault: Option<Fault>, bill: Usd) 
         },
         "completion_tokens_details": {"image_tokens": tokens},
     });
+    if order.stream {
+        return stream(&data, &usage, fault == Some(Fault::Truncate));
+    }
     let body = json!({"created": Timestamp::now().seconds(), "data": data, "usage": usage});
     if fault == Some(Fault::Truncate) {
         return mischief::truncate("application/json", &body.to_string().into());
     }
     Json(body).into_response()
+}
+
+/// The same as events: one unfinished picture (the finished one stands for it), words about it, the picture.
+fn stream(data: &[Value], usage: &Value, cut: bool) -> Response {
+    let mut text = ": OPENROUTER PROCESSING\n\n".to_owned();
+    let mut write = |event: Value| text.push_str(&["data: ", &event.to_string(), "\n\n"].concat());
+    for item in data {
+        let picture = &item["b64_json"];
+        write(json!({"type": "image_generation.partial_image", "partial_image_index": 0, "b64_json": picture}));
+        write(json!({"type": "image_generation.text_chunk", "phase": "content", "text": "Here it is."}));
+        write(json!({
+            "type": "image_generation.completed", "b64_json": picture, "created": Timestamp::now().seconds(),
+            "media_type": item["media_type"], "usage": usage,
+        }));
+    }
+    text.push_str("data: [DONE]\n\n");
+    if cut {
+        return mischief::truncate("text/event-stream", &text.into());
+    }
+    ([(axum::http::header::CONTENT_TYPE, "text/event-stream")], text).into_response()
 }
 
 /// `POST /videos`

@@ -2,6 +2,7 @@
 
 use super::book::Book;
 use super::easel::Easel;
+use super::received::Received;
 use super::steering::Rules;
 use super::{SIMULATORS, mischief};
 use crate::base::Timestamp;
@@ -23,6 +24,7 @@ pub(super) struct World {
     pub(super) rules: Rules,
     pub(super) book: Book,
     pub(super) easel: Easel,
+    pub(super) received: Received,
     address: OnceLock<SocketAddr>,
     closing: watch::Sender<bool>,
     hanging: AtomicUsize,
@@ -35,6 +37,7 @@ impl World {
             rules: Rules::default(),
             book: Book::default(),
             easel: Easel::default(),
+            received: Received::default(),
             address: OnceLock::new(),
             closing: watch::Sender::new(false),
             hanging: AtomicUsize::new(0),

@@ -86,6 +86,8 @@ pub struct JobRow {
 pub struct LeasedJob {
     /// The job's id.
     pub id: String,
+    /// `video` or `image`.
+    pub kind: String,
     /// When it was asked for.
     pub created_at: Timestamp,
     /// When it is given up.
@@ -172,11 +174,12 @@ impl Store {
         sql.bind(owner.to_owned())?.push(", lease_until = ").bind(until.millis())?;
         sql.push(" WHERE id IN (SELECT id FROM jobs WHERE done = 0 AND lease_until < ").bind(now.millis())?;
         sql.push(" ORDER BY lease_until LIMIT ").bind(i64::from(limit))?.push(self.skip_locked()).push(")");
-        sql.push(" RETURNING id, created_at, deadline_at, state, cancel");
+        sql.push(" RETURNING id, kind, created_at, deadline_at, state, cancel");
         let rows = self.changed(sql).await?;
         let leased = |row: &AnyRow| {
             Ok(LeasedJob {
                 id: row.try_get("id")?,
+                kind: row.try_get("kind")?,
                 created_at: Timestamp::from_millis(row.try_get("created_at")?),
                 deadline_at: Timestamp::from_millis(row.try_get("deadline_at")?),
                 state: row.try_get("state")?,

@@ -1,35 +1,83 @@
-//! Every active route of the catalog, once, through its real adapter against its simulator: pictures through the whole
-//! gateway, videos through the driver.
+//! Every active route of the catalog, once, through the whole gateway against its provider's simulator.
 
-use super::kit::{Kit, clip, film, picture, picture_facts, runner};
-use bytes::Bytes;
+use super::kit::{Kit, clip, picture, picture_facts};
 use futures::stream::{self, StreamExt};
 use lumenfall::app;
 use lumenfall::base::{Timestamp, Usd};
 use lumenfall::catalog::price::{Flow, Metric};
 use lumenfall::catalog::{Rounding, Route, SizeRule};
-use lumenfall::config::Config;
-use lumenfall::job::{Input, Job, Mode, ResponseForm};
-use lumenfall::media::SizeAsk;
-use lumenfall::pipeline::{Runner, brief_for};
+use lumenfall::job::Mode;
+use lumenfall::media::{Format, Size, draw};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
+/// A picture as a data address.
 fn uri(spec: &str) -> String {
     format!("data:image/png;base64,{}", base64_simd::STANDARD.encode_to_string(picture(spec)))
 }
 
+/// What a caller gives: sixteen pictures, each another one, and a mask for any of them, as data addresses with hashes.
+struct Gifts {
+    pictures: Vec<(String, String)>,
+    mask: String,
+}
+
+impl Gifts {
+    fn new() -> Self {
+        let size = Size::new(512, 512);
+        let uri = |file: &[u8]| format!("data:image/png;base64,{}", base64_simd::STANDARD.encode_to_string(file));
+        let pictures = (0..16).map(|index| {
+            let file = draw(&format!("gift {index}"), size, Format::Png).unwrap();
+            (uri(&file), Sha256::digest(&file).iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+        });
+        let clear = |x: u32| if x < 256 { 0 } else { 255 };
+        let mask = image::RgbaImage::from_fn(512, 512, |x, _| image::Rgba([0, 0, 0, clear(x)]));
+        let mut file = std::io::Cursor::new(Vec::new());
+        mask.write_to(&mut file, image::ImageFormat::Png).unwrap();
+        Self { pictures: pictures.collect(), mask: uri(&file.into_inner()) }
+    }
+}
+
+/// One picture from a route, and for edits another with a mask where it takes one; every input must have arrived.
+async fn make_picture(kit: &Kit, gifts: &Gifts, route: &Route, mode: Mode) -> Result<(), String> {
+    try_picture(kit, gifts, route, mode, None).await?;
+    match route.inputs.as_ref().filter(|inputs| inputs.mask.is_some() && mode == Mode::ImageEdit) {
+        Some(inputs) => {
+            try_picture(kit, gifts, route, mode, Some(if inputs.white_mask { "white" } else { "transparent" })).await
+        }
+        None => Ok(()),
+    }
+}
+
+/// What a simulator must have been sent: every picture, the words, and a mask marked so.
+fn arrived(receipts: &[Value], route: &Route, prompt: Option<&str>, hashes: &[&str], marks: Option<&str>) -> bool {
+    receipts.iter().filter(|one| one["provider"] == route.provider.as_str()).any(|receipt| {
+        let pictures = receipt["pictures"].as_array().unwrap();
+        let texts = receipt["texts"].as_array().unwrap();
+        let words = prompt.is_none_or(|prompt| texts.iter().any(|text| text.as_str().unwrap().contains(prompt)));
+        let given = hashes.iter().all(|hash| pictures.iter().any(|seen| seen["sha256"] == *hash));
+        let marked = marks.is_none_or(|marks| pictures.iter().any(|seen| seen["marks"] == marks));
+        words && given && marked
+    })
+}
+
 /// One picture from a route; the complaint when it is not what was asked for.
-async fn make_picture(kit: &Kit, route: &Route, mode: Mode) -> Result<(), String> {
+async fn try_picture(kit: &Kit, gifts: &Gifts, route: &Route, mode: Mode, marks: Option<&str>) -> Result<(), String> {
     let model = format!("{}/{}", route.provider, route.upstream);
-    let mut body = json!({"model": model, "prompt": "a fox in the snow", "response_format": "b64_json"});
+    let prompt = format!("a fox in the snow, {mode} by {model}, mask {}", marks.is_some());
+    let mut body = json!({"model": model, "prompt": prompt, "response_format": "b64_json"});
     let path = if mode == Mode::TextToImage { "generations" } else { "edits" };
-    if mode != Mode::TextToImage {
-        body["image"] = json!(uri("png:1024x1024"));
+    let most = route.inputs.as_ref().map_or(1, |inputs| inputs.max).min(16);
+    let given = if mode == Mode::TextToImage { &[] } else { &gifts.pictures[..most] };
+    if !given.is_empty() {
+        body["image"] = given.iter().map(|(uri, _)| json!(uri)).collect();
+    }
+    if marks.is_some() {
+        body["mask"] = json!(gifts.mask);
     }
     if mode == Mode::Upscale {
         body["scale_factor"] = json!(2);
@@ -40,6 +88,16 @@ async fn make_picture(kit: &Kit, route: &Route, mode: Mode) -> Result<(), String
     let complain = |what: &str| Err(format!("{model} {mode}: {what}: {}", shorten(&got.json)));
     if got.status != 200 {
         return complain("failed");
+    }
+    let hashes: Vec<&str> = given.iter().map(|(_, hash)| hash.as_str()).collect();
+    let said = route.field("prompt").map(|_| prompt.as_str());
+    let receipts = match said {
+        Some(said) => kit.received("text", said).await,
+        None => kit.received("provider", &route.provider).await,
+    };
+    // What is drawn inside has nobody to arrive at.
+    if route.provider != "mock" && !arrived(&receipts, route, said, &hashes, marks) {
+        return complain("an input did not reach the provider");
     }
     let text = got.json["data"][0]["b64_json"].as_str().unwrap_or_default();
     let bytes = base64_simd::STANDARD.decode_to_vec(text).unwrap();
@@ -99,43 +157,53 @@ fn shorten(value: &Value) -> String {
     value.to_string().chars().take(600).collect()
 }
 
-/// One video from a route, through the driver.
-async fn make_video(runner: &Runner, route: &Route, mode: Mode) -> Result<(), String> {
-    let complain = |what: String| format!("{} {mode}: {what}", route.executed_model());
-    let images = match mode {
-        Mode::ImageToVideo => {
-            vec![Input { mime: "image/png".to_owned(), bytes: Bytes::from(picture("png:512x512")), size: None }]
-        }
+/// One video from a route, through the whole gateway.
+async fn make_video(kit: &Kit, route: &Route, mode: Mode) -> Result<(), String> {
+    let model = route.executed_model();
+    let mut body = json!({"model": model, "prompt": "a fox in the snow"});
+    body.as_object_mut().unwrap().extend(required(&route.upstream));
+    match mode {
+        Mode::ImageToVideo => body["input_reference"] = json!({"image_url": uri("png:512x512")}),
         Mode::VideoToVideo => {
-            vec![Input { mime: "video/mp4".to_owned(), bytes: Bytes::from(clip("mp4:5")), size: None }]
+            let file = base64_simd::STANDARD.encode_to_string(clip("mp4:5"));
+            body["video_url"] = json!(format!("data:video/mp4;base64,{file}"));
         }
-        _ => Vec::new(),
-    };
-    let job = Job {
-        model: route.executed_model(),
-        mode,
-        prompt: "a fox in the snow".to_owned(),
-        n: 1,
-        size: SizeAsk::Unsaid,
-        form: ResponseForm::Url,
-        format: None,
-        compression: None,
-        user: None,
-        seconds: None,
-        audio: None,
-        images,
-        mask: None,
-        extra: required(&route.upstream),
-    };
-    let brief = brief_for(&job, route).map_err(complain)?;
-    let deadline = Instant::now() + Duration::from_mins(1);
-    let files =
-        film(runner, &route.provider, &brief, deadline).await.map_err(|fault| complain(format!("{fault:?}")))?;
-    match files.first() {
-        Some(file) if file.get(4..8) == Some(b"ftyp") => Ok(()),
-        Some(_) => Err(complain("what came is no MP4".to_owned())),
-        None => Err(complain("no output".to_owned())),
+        _ => {}
     }
+    let dry = kit.post("/v1/videos?dryRun=true", &body).await;
+    let taken = kit.post("/v1/videos", &body).await;
+    let complain = |what: &str, json: &Value| Err(format!("{model} {mode}: {what}: {}", shorten(json)));
+    if taken.status != 202 {
+        return complain("not taken", &taken.json);
+    }
+    let path = format!("/v1/videos/{}", taken.json["id"].as_str().unwrap());
+    let patience = Instant::now() + Duration::from_mins(2);
+    let video = loop {
+        let video = kit.get(&path).await.json;
+        if video["status"] == "completed" {
+            break video;
+        }
+        if video["status"] == "failed" || Instant::now() > patience {
+            return complain("failed", &video);
+        }
+        sleep(Duration::from_millis(100)).await;
+    };
+    if let Err(why) = agree(route, &dry.json, &video["metadata"]) {
+        return complain(&why, &dry.json);
+    }
+    let (file, mime) = kit.download(video["output"]["url"].as_str().unwrap()).await;
+    if mime != "video/mp4" || file.get(4..8) != Some(b"ftyp") {
+        return complain("what came is no MP4", &video);
+    }
+    if video["metadata"]["executed_model"] != model {
+        return complain("another route ran", &video);
+    }
+    let priced = !route.price.lines.is_empty() || route.price.free;
+    let told = video["metadata"]["cost_note"].is_string();
+    if priced && !video["metadata"]["cost"].is_number() && !told {
+        return complain("a priced route without a cost, and no word why", &video);
+    }
+    Ok(())
 }
 
 #[tokio::test]
@@ -143,8 +211,7 @@ async fn every_active_route_works_in_the_sandbox() {
     let catalog = app::embedded_catalog().unwrap();
     let now = Timestamp::now().rfc3339();
     let kit = Kit::start().await;
-    let config = Config::load(None, &BTreeMap::new()).unwrap();
-    let runner = runner(&config, kit.running.sandbox);
+    let gifts = Gifts::new();
     let live =
         catalog.models().iter().filter(|model| model.status_on(&now[..10]) != lumenfall::catalog::Lifecycle::Retired);
     let routes = live.flat_map(|model| catalog.routes(model)).filter(|route| !route.retired(&now[..10]));
@@ -153,11 +220,11 @@ async fn every_active_route_works_in_the_sandbox() {
     let count = work.len();
     assert!(count >= 10, "only {count} routes");
     let tried = stream::iter(work).map(|(route, mode)| {
-        let (kit, runner) = (&kit, &runner);
+        let (kit, gifts) = (&kit, &gifts);
         async move {
             match mode {
-                Mode::TextToImage | Mode::ImageEdit | Mode::Upscale => make_picture(kit, &route, mode).await,
-                Mode::TextToVideo | Mode::ImageToVideo | Mode::VideoToVideo => make_video(runner, &route, mode).await,
+                Mode::TextToImage | Mode::ImageEdit | Mode::Upscale => make_picture(kit, gifts, &route, mode).await,
+                Mode::TextToVideo | Mode::ImageToVideo | Mode::VideoToVideo => make_video(kit, &route, mode).await,
             }
         }
     });

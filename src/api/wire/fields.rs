@@ -60,6 +60,8 @@ impl Fields {
         match self.take(name) {
             None => Ok(None),
             Some(Value::Bool(truth)) => Ok(Some(truth)),
+            // Forms have texts only.
+            Some(Value::String(text)) if text == "true" || text == "false" => Ok(Some(text == "true")),
             Some(other) => Err(wrong(name, "true or false", &other)),
         }
     }

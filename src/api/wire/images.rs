@@ -3,7 +3,7 @@
 use super::fields::{Fields, wrong};
 use crate::error::Error;
 use crate::job::{Job, Mode, ResponseForm};
-use crate::media::{Format, SizeAsk};
+use crate::media::{Format, Shaping, SizeAsk};
 use crate::pipeline::{Answer, Delivery, Estimate, Handle, dollars, provider_name};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -14,6 +14,19 @@ const MAX_PROMPT: usize = 100_000;
 /// A job for `images/generations`, and the grouping id that came with it. Here alone 400s are born.
 pub(in crate::api) fn read_generation(fields: Map<String, Value>) -> Result<(Job, Option<String>), Error> {
     read_job(Fields(fields), Mode::TextToImage)
+}
+
+/// What a variation is asked for with, since an edit needs words.
+const VARIATION: &str = "Make a variation of this image: the same subject, style and mood, in another composition.";
+
+/// A job for `images/variations`: an edit whose words are ours, unless the caller has some.
+pub(in crate::api) fn read_variation(mut fields: Map<String, Value>) -> Result<(Job, Option<String>), Error> {
+    let said = fields.get("prompt").and_then(Value::as_str).is_some_and(|prompt| !prompt.trim().is_empty());
+    if !said {
+        fields.insert("prompt".to_owned(), json!(VARIATION));
+    }
+    let (job, session) = read_job(Fields(fields), Mode::ImageEdit)?;
+    Ok((Job { variation: !said, ..job }, session))
 }
 
 /// A job for `images/edits`, before its pictures: with `scale_factor` it is an upscale, which needs no prompt.
@@ -38,7 +51,10 @@ fn read_job(mut fields: Fields, mode: Mode) -> Result<(Job, Option<String>), Err
     let (size, ratio, tier) = (fields.text("size")?, fields.text("aspect_ratio")?, fields.text("resolution")?);
     let size = SizeAsk::parse(size.as_deref(), ratio.as_deref(), tier.as_deref())
         .map_err(|(param, message)| Error::invalid(param, format!("{message}.")))?;
+    let stream = read_stream(&mut fields)?;
     let form = match fields.text("response_format")?.as_deref() {
+        // As OpenAI's own events: the picture is in them, unless a link is asked for.
+        None if stream.is_some() => ResponseForm::B64Json,
         None | Some("url") => ResponseForm::Url,
         Some("b64_json") => ResponseForm::B64Json,
         Some(other) => return Err(wrong("response_format", "'url' or 'b64_json'", &json!(other))),
@@ -49,11 +65,10 @@ fn read_job(mut fields: Fields, mode: Mode) -> Result<(Job, Option<String>), Err
     };
     let compression = fields.number("output_compression", 0, 100)?.and_then(|number| u8::try_from(number).ok());
     let (user, session) = (fields.text("user")?, fields.text("session_id")?);
-    if fields.truth("stream")? == Some(true) {
-        return Err(Error::invalid("stream", "Streamed images are not available; leave 'stream' out or false."));
+    let resize = read_resize(&mut fields, &size)?;
+    if mode == Mode::Upscale {
+        read_scale(&mut fields)?;
     }
-    // Without a stream it means nothing to any provider.
-    fields.take("partial_images");
     let extra = fields.0.into_iter().filter(|(_, value)| !value.is_null()).collect();
     let job = Job {
         model,
@@ -61,10 +76,13 @@ fn read_job(mut fields: Fields, mode: Mode) -> Result<(Job, Option<String>), Err
         prompt,
         n,
         size,
+        resize,
         form,
         format,
         compression,
         user,
+        stream,
+        variation: false,
         seconds: None,
         audio: None,
         images: Vec::new(),
@@ -75,8 +93,36 @@ fn read_job(mut fields: Fields, mode: Mode) -> Result<(Job, Option<String>), Err
 }
 
 fn read_format(name: &str) -> Result<Format, Error> {
-    let known = Format::parse(name).filter(|format| Format::OUTPUTS.contains(format));
-    known.ok_or_else(|| wrong("output_format", "one of png, jpeg, webp, gif, avif", &json!(name)))
+    let right = "one of png, jpeg, webp, gif, avif, or svg from models that draw vectors";
+    Format::parse(name).ok_or_else(|| wrong("output_format", right, &json!(name)))
+}
+
+/// `stream`, and how many unfinished pictures to show. Without a stream the latter means nothing to any provider.
+fn read_stream(fields: &mut Fields) -> Result<Option<u32>, Error> {
+    let partials = fields.number("partial_images", 0, 3)?.and_then(|number| u32::try_from(number).ok()).unwrap_or(0);
+    Ok((fields.truth("stream")? == Some(true)).then_some(partials))
+}
+
+/// `resize` says how to come to precisely the pixels of `size`.
+fn read_resize(fields: &mut Fields, size: &SizeAsk) -> Result<Option<Shaping>, Error> {
+    let Some(name) = fields.text("resize")? else { return Ok(None) };
+    let shaping = Shaping::parse(&name).ok_or_else(|| {
+        wrong("resize", "one of exact (stretched), cover (cut), contain (with margins)", &json!(name))
+    })?;
+    match size {
+        SizeAsk::Exact(_) => Ok(Some(shaping)),
+        _ => Err(Error::invalid("resize", "'resize' needs a 'size' in pixels, such as 1024x768.")),
+    }
+}
+
+/// `scale_factor` stays among the extra parameters, as a number: forms send texts.
+fn read_scale(fields: &mut Fields) -> Result<(), Error> {
+    let Some(value) = fields.take("scale_factor") else { return Ok(()) };
+    let number = value.as_f64().or_else(|| value.as_str()?.trim().trim_matches('x').parse().ok());
+    let number = number.filter(|number| (1.0..=16.0).contains(number));
+    let number = number.ok_or_else(|| wrong("scale_factor", "a number from 1 to 16", &value))?;
+    fields.0.insert("scale_factor".to_owned(), json!(number));
+    Ok(())
 }
 
 /// The body of a success, in pieces: text of ours around slices of pictures.
@@ -134,7 +180,8 @@ fn write_item(delivery: &Delivery, text: &mut String, chunks: &mut Vec<Bytes>) {
     text.push('}');
 }
 
-fn metadata(answer: &Answer, sandbox: bool) -> Value {
+/// What is told of an answer besides its pictures.
+pub(super) fn metadata(answer: &Answer, sandbox: bool) -> Value {
     let mut metadata = json!({
         "model": answer.model,
         "executed_model": answer.executed_model,
@@ -218,10 +265,12 @@ mod tests {
             ("aspect_ratio", json!("wide")),
             ("response_format", json!("png")),
             ("output_format", json!("bmp")),
-            ("output_format", json!("svg")),
             ("output_compression", json!(101)),
             ("user", json!({})),
-            ("stream", json!(true)),
+            ("stream", json!("yes")),
+            ("partial_images", json!(4)),
+            ("resize", json!("shrink")),
+            ("resize", json!("cover")),
         ] {
             let mut body = base.clone();
             body[param] = value.clone();

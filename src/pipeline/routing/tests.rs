@@ -53,6 +53,9 @@ fn job(model: &str) -> Job {
         audio: None,
         images: Vec::new(),
         mask: None,
+        resize: None,
+        stream: None,
+        variation: false,
         extra: Map::new(),
     }
 }

@@ -41,6 +41,10 @@ pub(super) struct Order {
     pub(super) format: Format,
     /// The pictures to edit.
     pub(super) inputs: Vec<Size>,
+    /// Whether it is an edit.
+    pub(super) edit: bool,
+    /// The unfinished pictures to show, when the answer is to be events.
+    pub(super) stream: Option<u32>,
 }
 
 /// The model that the request names.
@@ -92,8 +96,9 @@ impl Order {
         let format = format(body, route)?;
         let background = background(body, format)?;
         compression(body, format)?;
-        streaming(body)?;
-        Ok(Self { prompt: prompt.into(), n, size, quality: quality.to_owned(), background, format, inputs: Vec::new() })
+        let (quality, inputs, edit) = (quality.to_owned(), Vec::new(), mode == Mode::ImageEdit);
+        let stream = streaming(body)?;
+        Ok(Self { prompt: prompt.into(), n, size, quality, background, format, inputs, edit, stream })
     }
 
     /// Whether the prompt asks to be refused or to fail.
@@ -238,12 +243,15 @@ fn compression(body: &Map<String, Value>, format: Format) -> Result<(), Refusal>
     Ok(())
 }
 
-fn streaming(body: &Map<String, Value>) -> Result<(), Refusal> {
-    let partial = whole(body, "partial_images", 0, 3)?.unwrap_or(0);
+/// Whether to answer as events, and how many unfinished pictures to show.
+fn streaming(body: &Map<String, Value>) -> Result<Option<u32>, Refusal> {
+    let partial = whole(body, "partial_images", 0, 3)?;
     match body.get("stream") {
-        None | Some(Value::Null | Value::Bool(false)) if partial == 0 => Ok(()),
+        Some(Value::Bool(true)) => Ok(Some(partial.unwrap_or(0))),
+        None | Some(Value::Null | Value::Bool(false)) if partial.is_none() => Ok(None),
         None | Some(Value::Null | Value::Bool(_)) => {
-            Err(Refusal::bad("stream", "invalid_value", "streaming is not simulated yet"))
+            let message = "'partial_images' is only supported when 'stream' is true.";
+            Err(Refusal::bad("partial_images", "invalid_value", message))
         }
         Some(other) => Err(mistyped("stream", "a boolean", other)),
     }

@@ -51,7 +51,8 @@ fn text_tokens(prompt: &str) -> u64 {
 }
 
 fn image_tokens(order: &Order) -> u64 {
-    u64::from(order.n) * tokens_of_one(order.size, &order.quality)
+    // Each unfinished picture is a hundred tokens (`providers-1.md` 1.2).
+    u64::from(order.n) * (tokens_of_one(order.size, &order.quality) + 100 * u64::from(order.stream.unwrap_or(0)))
 }
 
 /// ceil(F · short · (2,000,000 + W·H) / 4,000,000), with F by quality and short = round(F · short edge / long edge).

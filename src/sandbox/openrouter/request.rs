@@ -26,6 +26,8 @@ pub(super) struct Order {
     pub(super) n: u32,
     pub(super) size: Size,
     pub(super) format: Format,
+    /// Whether to answer as events.
+    pub(super) stream: bool,
 }
 
 /// A legal request for a video.
@@ -52,7 +54,12 @@ impl Order {
         let usual = route.default_format.unwrap_or(Format::Png);
         // Only a model with a choice honours the wish.
         let format = format.filter(|format| route.formats.contains(format)).unwrap_or(usual);
-        Ok(Self { prompt, n, size: size(body, route)?, format })
+        let stream = match body.get("stream") {
+            None | Some(Value::Null | Value::Bool(false)) => false,
+            Some(Value::Bool(true)) => true,
+            Some(_) => return Err(Refusal::bad("stream: expected a boolean")),
+        };
+        Ok(Self { prompt, n, size: size(body, route)?, format, stream })
     }
 }
 

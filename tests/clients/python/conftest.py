@@ -49,8 +49,45 @@ class Answer:
 
 def generate(client, **asked):
     """Calls `images.generate` and writes the call down."""
+    return call(client.images.with_raw_response.generate, **asked)
+
+
+def edit(client, **asked):
+    """Calls `images.edit` and writes the call down."""
+    return call(client.images.with_raw_response.edit, **asked)
+
+
+def vary(client, **asked):
+    """Calls `images.create_variation` and writes the call down."""
+    return call(client.images.with_raw_response.create_variation, **asked)
+
+
+def watch(method, **asked):
+    """Calls `method` for a stream, writes the call down and returns the events."""
     try:
-        raw = client.images.with_raw_response.generate(**asked)
+        with method(stream=True, **asked) as stream:
+            events = list(stream)
+    except openai.APIStatusError as error:
+        tally({"status": error.status_code, "code": error.code})
+        raise
+    finished = [event for event in events if event.type.endswith(".completed")]
+    tally({"status": 200, "cost": finished[-1].model_extra["metadata"]["cost"]})
+    return events
+
+
+def file(name, size=(512, 512), mode="RGB", colour=(180, 60, 30)):
+    """A PNG as an upload; with mode RGBA its left half is transparent."""
+    picture = Image.new(mode, size, colour)
+    if mode == "RGBA":
+        picture.paste((0, 0, 0, 0), (0, 0, size[0] // 2, size[1]))
+    data = io.BytesIO()
+    picture.save(data, "PNG")
+    return name, data.getvalue(), "image/png"
+
+
+def call(method, **asked):
+    try:
+        raw = method(**asked)
     except openai.APIStatusError as error:
         tally({"status": error.status_code, "code": error.code})
         raise

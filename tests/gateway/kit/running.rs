@@ -86,6 +86,21 @@ impl Kit {
         read(build(&self.client, &self.base)).await
     }
 
+    /// A streamed answer: its status, its media type, and its whole text.
+    pub(crate) async fn stream(&self, request: RequestBuilder) -> (u16, String, String) {
+        let answer = send(request).await;
+        let mime = answer.headers().get("content-type").map_or("", |kind| kind.to_str().unwrap()).to_owned();
+        (answer.status().as_u16(), mime, answer.text().await.unwrap())
+    }
+
+    /// What a simulator was sent, or which of them were sent that text: every body's pictures and texts.
+    pub(crate) async fn received(&self, by: &str, value: &str) -> Vec<Value> {
+        let address = format!("http://{}/_control/received", self.running.sandbox.unwrap());
+        let address = reqwest::Url::parse_with_params(&address, [(by, value)]).unwrap();
+        let all = self.get(address.as_str()).await.json;
+        all["received"].as_array().unwrap().clone()
+    }
+
     /// A request's answer as bytes.
     pub(crate) async fn raw_bytes(request: RequestBuilder) -> (u16, reqwest::header::HeaderMap, bytes::Bytes) {
         let answer = send(request).await;

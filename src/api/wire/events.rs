@@ -1,0 +1,80 @@
+//! Image events on the wire, in OpenAI's words: `image_generation.partial_image`, `image_edit.completed`, `error`. A
+//! picture's base64 is written as a slice.
+
+use super::images::metadata;
+use crate::api::error::envelope;
+use crate::base::Timestamp;
+use crate::error::Error;
+use crate::job::{Job, Mode, Partial};
+use crate::media::{Limits, inspect_base64};
+use crate::pipeline::{Answer, Handle};
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+/// What all events of a request have in common.
+#[derive(Debug, Clone, Default)]
+pub(in crate::api) struct Frame {
+    /// `image_generation` or `image_edit`.
+    family: &'static str,
+    /// What the caller said of these.
+    quality: Value,
+    background: Value,
+}
+
+impl Frame {
+    /// Of that job.
+    pub(in crate::api) fn of(job: &Job) -> Self {
+        let said = |name: &str| job.extra.get(name).cloned().unwrap_or_else(|| json!("auto"));
+        let family = if job.mode == Mode::TextToImage { "image_generation" } else { "image_edit" };
+        Self { family, quality: said("quality"), background: said("background") }
+    }
+
+    /// An unfinished picture, in whatever format the provider sends; nothing when it is no picture.
+    pub(in crate::api) fn partial(&self, partial: &Partial) -> Vec<Bytes> {
+        let Ok(facts) = inspect_base64(&partial.base64, &Limits::default()) else { return Vec::new() };
+        let body = json!({
+            "created_at": Timestamp::now().seconds(), "size": facts.size, "quality": self.quality,
+            "background": self.background, "output_format": facts.format, "partial_image_index": partial.index,
+        });
+        self.event("partial_image", body, "b64_json", &partial.base64)
+    }
+
+    /// The finished pictures, an event for each, with our own fields besides OpenAI's.
+    pub(in crate::api) fn completed(&self, id: &str, created: i64, answer: &Answer, sandbox: bool) -> Vec<Bytes> {
+        let metadata = metadata(answer, sandbox);
+        let events = answer.deliveries.iter().flat_map(|delivery| {
+            let mut body = json!({
+                "id": id, "created_at": created, "size": answer.size, "quality": self.quality,
+                "background": self.background, "output_format": answer.format, "metadata": metadata,
+            });
+            if let Some(revised) = &delivery.revised_prompt {
+                body["revised_prompt"] = json!(revised);
+            }
+            match &delivery.handle {
+                Handle::Base64(text) => self.event("completed", body, "b64_json", text),
+                Handle::Url(url) => self.event("completed", body, "url", &Bytes::from(url.clone())),
+            }
+        });
+        events.collect()
+    }
+
+    /// One event, its one long value last. That value is base64 or a link of ours: neither needs escapes.
+    fn event(&self, what: &str, body: Value, name: &str, value: &Bytes) -> Vec<Bytes> {
+        let kind = format!("{}.{what}", self.family);
+        let mut fields = Map::from_iter([("type".to_owned(), json!(kind))]);
+        if let Value::Object(body) = body {
+            fields.extend(body);
+        }
+        let mut text = Value::Object(fields).to_string();
+        text.pop();
+        let head = format!("event: {kind}\ndata: {text},\"{name}\":\"");
+        vec![Bytes::from(head), value.clone(), Bytes::from_static(b"\"}\n\n")]
+    }
+}
+
+/// The last event of a request that failed.
+pub(in crate::api) fn error(error: &Error) -> Bytes {
+    let mut body = envelope(error);
+    body["type"] = json!("error");
+    Bytes::from(format!("event: error\ndata: {body}\n\n"))
+}
