@@ -42,7 +42,7 @@ const WRITERS: usize = 1024;
 #[tokio::main]
 async fn main() {
     let rows: i64 = std::env::var("LUMENFALL_BENCH_ROWS").ok().map_or(10_000_000, |text| text.parse().unwrap());
-    let server = postgres::Server::tuned(TUNING);
+    let server = postgres::Server::start(TUNING);
     let settings = Settings {
         url: server.url(),
         max_connections: 10,

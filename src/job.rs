@@ -182,6 +182,17 @@ pub struct Partial {
     pub base64: Bytes,
 }
 
+/// What one event of a streamed answer brings; most bring one thing or nothing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Event {
+    /// An unfinished picture.
+    pub partial: Option<Partial>,
+    /// Finished pictures.
+    pub outputs: Vec<Output>,
+    /// What it says of the bill.
+    pub usage: Usage,
+}
+
 /// One thing a provider made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Output {

@@ -2,9 +2,9 @@
 -- everything, and each thing that a summary is narrowed to or broken down by.
 
 CREATE TABLE request_hours (
-    lens        TEXT NOT NULL, -- all, model, provider, key, user, status, modality, error
-    value       TEXT NOT NULL, -- '' under the lens all, and where a request has none
-    account_id  TEXT NOT NULL,
+    lens        TEXT NOT NULL, -- total, all, model, provider, key, user, status, modality, error
+    value       TEXT NOT NULL, -- '' under the lenses total and all, and where a request has none
+    account_id  TEXT NOT NULL, -- '' under the lens total
     hour        INTEGER NOT NULL, -- counted from 1970
     requests    INTEGER NOT NULL,
     cost        INTEGER NOT NULL,
@@ -13,6 +13,10 @@ CREATE TABLE request_hours (
 ) STRICT;
 
 INSERT INTO request_hours (lens, value, account_id, hour, requests, cost, duration_ms)
+SELECT 'total', '', '', created_at / 3600000, COUNT(*),
+       CAST(COALESCE(SUM(cost), 0) AS BIGINT), CAST(COALESCE(SUM(duration_ms), 0) AS BIGINT)
+FROM requests GROUP BY 1, 2, 3, 4
+UNION ALL
 SELECT 'all', '', account_id, created_at / 3600000, COUNT(*),
        CAST(COALESCE(SUM(cost), 0) AS BIGINT), CAST(COALESCE(SUM(duration_ms), 0) AS BIGINT)
 FROM requests GROUP BY 1, 2, 3, 4

@@ -2,9 +2,9 @@
 //! the worker stores the job between them.
 
 use crate::fault::{Accepted, Fault, FaultKind};
-use crate::job::{Brief, Output, Partial, Usage};
+use crate::job::{Brief, Event, Output, Partial, Usage};
 use crate::outbound::{Call, Leg, Reply, Until, Watch};
-use crate::providers::{Adapter, Event, Site, Turn};
+use crate::providers::{Adapter, Site, Turn};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;

@@ -40,7 +40,8 @@ impl Desk {
                     Some((upstream, credential)) => {
                         let wire = Wire { client: &runner.finisher.client, to: &credential.destination };
                         let (adapter, site) = (upstream.adapter, &upstream.site);
-                        let driver = Driver { adapter, site, wire: &wire, reads: 1, first_byte: LAST_WORD, partials: None };
+                        let driver =
+                            Driver { adapter, site, wire: &wire, reads: 1, first_byte: LAST_WORD, partials: None };
                         driver.give_up(&course.call).await
                     }
                     None => given_up(),

@@ -28,7 +28,7 @@ mod vertex;
 mod xai;
 
 use crate::fault::Fault;
-use crate::job::{Brief, Output, Partial, Usage};
+use crate::job::{Brief, Event, Output, Usage};
 use crate::outbound::auth::AuthScheme;
 use crate::outbound::call::{Call, Reply};
 
@@ -82,17 +82,6 @@ pub enum Turn {
     Next(Call),
     /// Make this call after a pause.
     Wait(Call),
-}
-
-/// What one event of a streamed answer brings; most bring one thing or nothing.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Event {
-    /// An unfinished picture.
-    pub partial: Option<Partial>,
-    /// Finished pictures.
-    pub outputs: Vec<Output>,
-    /// What it says of the bill.
-    pub usage: Usage,
 }
 
 /// One provider's dialect.

@@ -5,9 +5,9 @@
 //! `image_generation_user_error`; running out of money is a 429 with the code `insufficient_quota`. One picture is the
 //! part `image`, several are `image[]` each; transparent pixels of the mask are what is edited.
 
-use super::{Adapter, Card, Event, Reach, Site, Turn, shapes};
+use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
-use crate::job::{Brief, Input, Mode, Tokens, Usage};
+use crate::job::{Brief, Event, Input, Mode, Tokens, Usage};
 use crate::outbound::auth::AuthScheme;
 use crate::outbound::call::{Call, Content, Part, Payload, Reply};
 use serde::Deserialize;
@@ -165,5 +165,26 @@ impl From<Counted> for Tokens {
             text_out: written.text_tokens,
             image_out: written.image_tokens,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The simulator and the fixtures know the answers of one piece; an error in the middle of a stream is told here.
+    #[test]
+    fn an_error_in_a_stream_keeps_its_meaning() {
+        let asked = Call::submit("https://api.openai.com/v1/images/generations".to_owned(), Value::Null);
+        let read = |kind: &str, code: &str| {
+            let text = format!(r#"{{"type":"error","error":{{"type":"{kind}","code":"{code}","message":"no"}}}}"#);
+            let reply = Reply { status: 200, headers: Vec::new(), retry_after: None, body: text.into() };
+            let fault = OpenAi.event(&asked, &reply).unwrap_err();
+            (fault.kind, fault.accepted)
+        };
+        assert_eq!(read("image_generation_user_error", "moderation_blocked").0, FaultKind::Moderated);
+        assert_eq!(read("invalid_request_error", "invalid_value").0, FaultKind::BadRequest);
+        assert_eq!(read("server_error", "server_error"), (FaultKind::Unavailable, Accepted::Maybe));
+        assert_eq!(read("insufficient_quota", "insufficient_quota").0, FaultKind::Auth);
     }
 }

@@ -3,9 +3,9 @@
 //! base64 explicitly. The official OpenAI SDKs are the clients of such servers; see `tests/clients/`.
 
 use super::openai::OpenAi;
-use super::{Adapter, Card, Event, Reach, Site, Turn};
+use super::{Adapter, Card, Reach, Site, Turn};
 use crate::fault::Fault;
-use crate::job::Brief;
+use crate::job::{Brief, Event};
 use crate::outbound::auth::AuthScheme;
 use crate::outbound::call::{Call, Reply};
 

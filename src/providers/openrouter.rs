@@ -6,9 +6,9 @@
 //! by `metadata.error_type`. A 403 is mostly moderation, a 402 an empty purse or too much in flight. Its SDKs take a
 //! server address, so they can be pointed at the simulator.
 
-use super::{Adapter, Card, Event, Reach, Site, Turn, shapes};
+use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
-use crate::job::{Brief, Mode, Output, Source, Usage};
+use crate::job::{Brief, Event, Mode, Output, Source, Usage};
 use crate::outbound::auth::AuthScheme;
 use crate::outbound::call::{Call, Leg, Reply};
 use bytes::Bytes;

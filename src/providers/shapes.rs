@@ -1,8 +1,7 @@
 //! Reply bodies that several providers speak: error envelopes and what statuses mean.
 
-use super::Event;
 use crate::fault::{Accepted, Fault, FaultKind};
-use crate::job::{Output, Partial, Source, Usage};
+use crate::job::{Event, Output, Partial, Source, Usage};
 use crate::outbound::call::{Call, Leg, Reply};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -185,5 +184,23 @@ mod tests {
         let body = Bytes::from_static(br#"{"b64_json": "AA\/A"}"#);
         let item: Item<'_> = serde_json::from_slice(&body).unwrap();
         assert_eq!(item.into_output(&body).unwrap().source, Source::Base64(Bytes::from_static(b"AA/A")));
+    }
+
+    #[test]
+    fn events_bring_slices_and_errors_their_type() {
+        let read = |text: &str| {
+            let body = Bytes::copy_from_slice(text.as_bytes());
+            let reply = Reply { status: 200, headers: Vec::new(), retry_after: None, body };
+            event::<Value>(&reply, |_| Usage { units: Some(1.into()), ..Usage::default() })
+                .map_err(|ended| matches!(ended, Ended::Failed(kind) if kind == "image_generation_user_error"))
+        };
+        let partial = read(r#"{"type":"image_edit.partial_image","b64_json":"AAAA","partial_image_index":2}"#).unwrap();
+        assert_eq!(partial.partial.unwrap().index, 2);
+        let done = read(r#"{"type":"image_generation.completed","b64_json":"AAAA","usage":{"n":1}}"#).unwrap();
+        assert_eq!((done.outputs.len(), done.usage.units), (1, Some(1.into())));
+        assert_eq!(read(r#"{"type":"image_generation.text_chunk","text":"hm"}"#).unwrap(), Event::default());
+        let failed = r#"{"type":"error","error":{"type":"image_generation_user_error","code":"moderation_blocked"}}"#;
+        assert!(read(failed).unwrap_err());
+        assert!(!read("not JSON").unwrap_err());
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn assemble(id: &str, secret: &str) -> String {
     format!("{PREFIX}{id}.{secret}")
 }
 
-/// What is stored of a secret. Secrets are long and random, so a plain hash cannot be searched.
+/// SHA-256 in hexadecimal: what is stored of a secret. Secrets are long and random, so a plain hash cannot be searched.
 pub(super) fn hash(secret: &str) -> String {
     Sha256::digest(secret).iter().fold(String::with_capacity(64), |mut text, byte| {
         // Writing to a String cannot fail.

@@ -7,8 +7,8 @@
 //! A line is a checksum, a space and a step as JSON. A last line that is torn (the machine stopped while it was written)
 //! was never acknowledged to anybody and is passed over; a bad line elsewhere is told and passed over.
 
+use super::credential::hash;
 use super::posting::Step;
-use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -160,7 +160,7 @@ impl Journal {
 }
 
 fn checksum(json: &str) -> String {
-    let mut text: String = Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut text = hash(json);
     text.truncate(CHECK);
     text
 }

@@ -12,6 +12,7 @@ use crate::base::{Secret, Timestamp, Usd, id};
 use serde_json::json;
 use sqlx::Row;
 use sqlx::any::AnyRow;
+use sqlx::error::DatabaseError;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -223,7 +224,7 @@ fn one(id: &str, account: Option<&str>) -> Conditions {
 /// The account is the only thing that a key refers to.
 fn account_fault(error: StoreError, new: &NewKey) -> StoreError {
     match &error {
-        StoreError::Query(cause) if cause.as_database_error().is_some_and(|cause| cause.is_foreign_key_violation()) => {
+        StoreError::Query(cause) if cause.as_database_error().is_some_and(DatabaseError::is_foreign_key_violation) => {
             StoreError::UnknownAccount(new.account_id.clone())
         }
         _ => error,

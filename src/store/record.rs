@@ -294,6 +294,7 @@ mod maybe_micros {
     use crate::base::Usd;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+    #[expect(clippy::ref_option, reason = "serde asks for a reference to the field")]
     pub(super) fn serialize<S: Serializer>(amount: &Option<Usd>, serializer: S) -> Result<S::Ok, S::Error> {
         amount.map(Usd::micros).serialize(serializer)
     }

@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Lens {
+    /// Everything, whoever's it is: the account is left empty.
+    Total,
+    /// Everything, by account.
     All,
     Model,
     Provider,
@@ -24,12 +27,22 @@ pub(super) enum Lens {
 }
 
 impl Lens {
-    const ALL: [Self; 8] =
-        [Self::All, Self::Model, Self::Provider, Self::Key, Self::User, Self::Status, Self::Modality, Self::Error];
+    const EVERY: [Self; 9] = [
+        Self::Total,
+        Self::All,
+        Self::Model,
+        Self::Provider,
+        Self::Key,
+        Self::User,
+        Self::Status,
+        Self::Modality,
+        Self::Error,
+    ];
 
     /// As the table spells it.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
+            Self::Total => "total",
             Self::All => "all",
             Self::Model => "model",
             Self::Provider => "provider",
@@ -44,7 +57,7 @@ impl Lens {
     /// The same of the rows themselves, as an expression.
     pub(super) const fn column(self) -> &'static str {
         match self {
-            Self::All => "''",
+            Self::Total | Self::All => "''",
             Self::Model => "model",
             Self::Provider => "COALESCE(provider, '')",
             Self::Key => "key_id",
@@ -57,7 +70,7 @@ impl Lens {
 
     fn value(self, row: &Record) -> &str {
         match self {
-            Self::All => "",
+            Self::Total | Self::All => "",
             Self::Model => &row.model,
             Self::Provider => row.provider.as_deref().unwrap_or_default(),
             Self::Key => &row.key_id,
@@ -114,8 +127,9 @@ impl Rollup {
     }
 
     fn add(&mut self, row: &Record, sign: i64) {
-        for lens in Lens::ALL {
-            let place = (lens, lens.value(row).to_owned(), row.account_id.clone(), row.created_at.hour());
+        for lens in Lens::EVERY {
+            let account = if lens == Lens::Total { "" } else { row.account_id.as_str() };
+            let place = (lens, lens.value(row).to_owned(), account.to_owned(), row.created_at.hour());
             let sum = self.0.entry(place).or_default();
             sum.requests += sign;
             sum.cost += sign * row.cost.map_or(0, Usd::micros);

@@ -78,6 +78,7 @@ fn view(filter: &Filter, by: Option<GroupBy>) -> Option<(Lens, Option<&str>)> {
     let mut narrowed = narrowed.into_iter().filter_map(|(lens, value)| Some((lens, value.as_deref()?)));
     let part = by.map_or(Lens::All, GroupBy::lens);
     match (narrowed.next(), narrowed.next()) {
+        (None, _) if part == Lens::All && filter.account_id.is_none() => Some((Lens::Total, None)),
         (None, _) => Some((part, None)),
         (Some((lens, value)), None) if part == Lens::All || part == lens => Some((lens, Some(value))),
         _ => None,

@@ -162,7 +162,18 @@ async fn whatever_a_healthy_route_can_serve_is_served_once_and_booked() {
     assert_eq!(micros(&summary["total_cost"]), paid, "the log and the answers agree");
     for (provider, sum) in &sums {
         let billed = micros(&bills[provider]["billed_usd"]);
-        assert_eq!(billed, sum.known + sum.taken, "{provider}: {sum:?}");
+        let (known, late) = (sum.known + sum.taken, sum.failed.get("timeout").copied().unwrap_or(0));
+        if late == 0 || bills_the_unanswered(provider) {
+            assert_eq!(billed, known, "{provider}: {sum:?}");
+        } else {
+            // On a busy machine a sound answer can come after its deadline too. Such attempts are ambiguous and listed so;
+            // whether they were billed is what nobody can know.
+            let unpriced = provider == "openrouter";
+            assert!(
+                billed >= known && (unpriced || billed <= sum.known + sum.uncertain),
+                "{provider}: {billed}, {sum:?}"
+            );
+        }
         let creates = bills[provider]["creates"].as_u64().unwrap_or(0);
         assert!(creates <= sum.attempts as u64, "{provider}: {creates} creating calls for {} attempts", sum.attempts);
     }

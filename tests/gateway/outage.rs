@@ -3,7 +3,7 @@
 //! `LUMENFALL_OUTAGE_SECONDS=120` runs it at the length that the design asks for; by default it is away for six seconds.
 
 use super::kit::Kit;
-use super::postgres::Server;
+use super::postgres::{HASTY, Server};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ async fn rows(kit: &Kit) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nobody_notices_that_postgres_was_away() {
-    let server = Server::start();
+    let server = Server::start(HASTY);
     let kit = Arc::new(Kit::with(&[("DATABASE__URL", &server.url())]).await);
     let (away, calls) = (away_for(), away_for().as_secs() + 6);
     let load = tokio::spawn({
@@ -82,7 +82,7 @@ async fn nobody_notices_that_postgres_was_away() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_full_journal_stops_new_requests_and_no_running_one() {
-    let server = Server::start();
+    let server = Server::start(HASTY);
     let settings = [("DATABASE__URL", server.url()), ("DATABASE__JOURNAL_MAX_BYTES", "20000".to_owned())];
     let kit = Arc::new(Kit::with(&settings.map(|(name, value)| (name.to_owned(), value))).await);
     kit.control(json!({"provider": "openai", "latency_ms": 6000})).await;

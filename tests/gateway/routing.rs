@@ -61,6 +61,34 @@ async fn rules_and_preferences_choose_the_route() {
 }
 
 #[tokio::test]
+async fn rules_are_read_again_when_their_file_changes() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("lumenfall.toml");
+    let write = |route: &str| {
+        let rule = format!("[[routing.rules]]\nmodel = \"flux.2-*\"\nroutes = [{{ route = \"{route}\" }}]\n");
+        std::fs::write(&file, rule).unwrap();
+    };
+    write("together");
+    let kit = Kit::with(&[("CONFIG", file.to_str().unwrap())]).await;
+    assert_eq!(routes(&kit.generate(fox("flux.2-pro")).await), ["together"]);
+    // A mistake changes nothing.
+    std::fs::write(&file, "[[routing.rules]]\nmodel = \"[\"\n").unwrap();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(routes(&kit.generate(fox("flux.2-pro")).await), ["together"]);
+    write("runware");
+    let mut seen = Vec::new();
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        seen = routes(&kit.generate(fox("flux.2-pro")).await);
+        if seen == ["runware"] {
+            break;
+        }
+    }
+    assert_eq!(seen, ["runware"]);
+    kit.running.stop().await;
+}
+
+#[tokio::test]
 async fn a_key_can_be_held_to_a_provider() {
     let kit = Kit::start().await;
     let made = kit.post("/v1/keys", &json!({"name": "fal only", "allowed_models": ["bfl/*"]})).await.json;

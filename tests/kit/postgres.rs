@@ -51,12 +51,8 @@ fn cluster() -> &'static Cluster {
 pub(crate) struct Server(Cluster);
 
 impl Server {
-    pub(crate) fn start() -> Self {
-        Self(Cluster::start(HASTY))
-    }
-
-    /// With these settings (`name=value`) over PostgreSQL's own, and none that costs durability.
-    pub(crate) fn tuned(settings: &[&str]) -> Self {
+    /// With these settings (`name=value`) over PostgreSQL's own.
+    pub(crate) fn start(settings: &[&str]) -> Self {
         Self(Cluster::start(settings))
     }
 
@@ -88,7 +84,7 @@ impl Server {
 }
 
 /// Nothing in a test has to survive a crash of the machine.
-const HASTY: &[&str] = &["fsync=off", "full_page_writes=off", "max_connections=100"];
+pub(crate) const HASTY: &[&str] = &["fsync=off", "full_page_writes=off", "max_connections=100"];
 
 impl Cluster {
     fn start(settings: &[&str]) -> Self {

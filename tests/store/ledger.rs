@@ -492,7 +492,7 @@ async fn everything_can_be_read_in_lots(bench: Bench) {
 /// covers, and everything is there when the server is back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_server_costs_no_row_and_no_money() {
-    let (server, directory) = (kit::postgres::Server::start(), tempfile::tempdir().unwrap());
+    let (server, directory) = (kit::postgres::Server::start(kit::postgres::HASTY), tempfile::tempdir().unwrap());
     let bench = Bench::open(server.url(), directory.path()).await;
     bench.account("acme", Billing::Prepaid, None).await;
     bench.store.credit("acme", usd(1_000), "").await.unwrap();

@@ -78,7 +78,7 @@ pub(in crate::api) fn take_terms(fields: &mut Fields) -> Result<Terms, Error> {
     fields.take("idempotency_key");
     // How long media are kept is the operator's setting; what the caller would like is no reason to refuse the job.
     fields.take("media_retention");
-    let metadata = match fields.take("metadata") {
+    let metadata = match fields.take("metadata").or_else(|| take_members(fields, "metadata")) {
         // Forms carry it as text.
         Some(Value::String(text)) => serde_json::from_str(&text).ok().filter(Value::is_object).map_or_else(
             || Err(wrong("metadata", "an object", &Value::String(text.clone()))),
@@ -92,6 +92,16 @@ pub(in crate::api) fn take_terms(fields: &mut Fields) -> Result<Terms, Error> {
         return Err(Error::invalid("metadata", format!("'metadata' has at most {MAX_NOTES} bytes.")));
     }
     Ok(Terms { webhook_url: fields.text("webhook_url")?, metadata, remixed_from: None })
+}
+
+/// An object that a form spells member by member: `metadata[order]`, as OpenAI's SDKs do.
+fn take_members(fields: &mut Fields, name: &str) -> Option<Value> {
+    let prefix = format!("{name}[");
+    let member = |key: &String| key.strip_prefix(&prefix)?.strip_suffix(']').map(str::to_owned);
+    let found: Vec<(String, String)> = fields.0.keys().filter_map(|key| Some((key.clone(), member(key)?))).collect();
+    let members: Map<String, Value> =
+        found.into_iter().filter_map(|(key, member)| Some((member, fields.0.remove(&key)?))).collect();
+    (!members.is_empty()).then_some(Value::Object(members))
 }
 
 /// Whether an image call is to be answered at once and made in the background: `Prefer: respond-async`, or a boolean
@@ -274,6 +284,9 @@ mod tests {
         assert_eq!((call.job.seconds, call.job.audio, call.job.n), (Some(5), Some(false), 2));
         assert_eq!(Value::Object(call.job.extra), json!({"negative_prompt": "rain"}));
         assert_eq!(call.terms.metadata, Some(json!({"order": 7})));
+        let call = read(json!({"model": "m", "prompt": "p", "metadata[order]": "7", "metadata[who]": "me"})).unwrap();
+        assert_eq!(call.terms.metadata, Some(json!({"order": "7", "who": "me"})));
+        assert!(call.job.extra.is_empty());
         assert_eq!(call.terms.webhook_url.as_deref(), Some("https://example.com/"));
     }
 

@@ -323,3 +323,6 @@ fn tell(route: &str, before: Standing, after: Standing) {
         Standing::Unhealthy | Standing::HalfOpen => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

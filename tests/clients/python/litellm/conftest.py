@@ -39,9 +39,14 @@ async def finish(answer):
 
 
 def newest():
-    request = urllib.request.Request(ROOT + "/v1/requests?limit=1", headers={"Authorization": f"Bearer {KEY}"})
+    latest = get("/v1/requests?limit=1")["data"][0]
+    return get(f"/v1/requests/{latest['id']}")
+
+
+def get(path):
+    request = urllib.request.Request(ROOT + path, headers={"Authorization": f"Bearer {KEY}"})
     with urllib.request.urlopen(request, timeout=60) as response:
-        return json.load(response)["data"][0]
+        return json.load(response)
 
 
 def tally(line):
