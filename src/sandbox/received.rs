@@ -71,7 +71,9 @@ impl Received {
 /// Looks at a body before its simulator does.
 pub(super) async fn look(State(world): State<Arc<World>>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
-    let simulator = SIMULATORS.iter().find(|one| path.strip_prefix('/').is_some_and(|path| path.starts_with(one.id)));
+    // The whole first segment: one provider's id may begin with another's.
+    let first = path.split('/').nth(1).unwrap_or_default();
+    let simulator = SIMULATORS.iter().find(|one| one.id == first);
     let Some(simulator) = simulator.filter(|_| request.method() == Method::POST) else {
         return next.run(request).await;
     };

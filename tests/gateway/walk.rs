@@ -188,6 +188,9 @@ async fn make_video(kit: &Kit, route: &Route, mode: Mode) -> Result<(), String> 
         }
         sleep(Duration::from_millis(100)).await;
     };
+    if let Err(why) = agree(route, &dry.json, &video["metadata"]) {
+        return complain(&why, &dry.json);
+    }
     let (file, mime) = kit.download(video["output"]["url"].as_str().unwrap()).await;
     if mime != "video/mp4" || file.get(4..8) != Some(b"ftyp") {
         return complain("what came is no MP4", &video);
