@@ -13,8 +13,8 @@ pub(super) enum Kind {
     Number,
 }
 
-/// Rows sent as one parameter, a JSON array of objects with these columns: `SELECT a, b FROM …`. One text whatever their
-/// number, and in our measurements (`benches/ledger.rs`) faster than a placeholder for each value.
+/// Rows sent as one parameter, a JSON array of objects with these columns: `SELECT a, b FROM …`. One text and one
+/// plan whatever their number, and no limit on placeholders.
 pub(super) fn rows_of_json(
     engine: Engine,
     columns: &[(&str, Kind)],

@@ -284,10 +284,10 @@ mod tests {
         assert_eq!((call.job.seconds, call.job.audio, call.job.n), (Some(5), Some(false), 2));
         assert_eq!(Value::Object(call.job.extra), json!({"negative_prompt": "rain"}));
         assert_eq!(call.terms.metadata, Some(json!({"order": 7})));
+        assert_eq!(call.terms.webhook_url.as_deref(), Some("https://example.com/"));
         let call = read(json!({"model": "m", "prompt": "p", "metadata[order]": "7", "metadata[who]": "me"})).unwrap();
         assert_eq!(call.terms.metadata, Some(json!({"order": "7", "who": "me"})));
         assert!(call.job.extra.is_empty());
-        assert_eq!(call.terms.webhook_url.as_deref(), Some("https://example.com/"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a call comes to: the estimate before it and the charge after it.
 
 use super::tokens::foresee;
-use super::{Flow, Price};
+use super::{Flow, Metric, Price};
 use crate::base::Usd;
 use crate::job::{Tokens, Usage};
 use crate::media::Size;
@@ -192,11 +192,12 @@ impl Price {
     }
 
     /// The provider's own count, where it can only mean what our lines count: pictures, megapixels or seconds at prices
-    /// that nothing else decides. It covers what was given as well as what was made.
+    /// that nothing else decides. It covers what was given as well as what was made. A price by the call has no units: fal
+    /// counts tiers in them ("480p is half a unit").
     fn units(&self, made: &Made<'_>) -> Option<Decimal> {
         let first = self.lines.first()?;
         let plain = self.lines.iter().all(|line| line.metric == first.metric && line.is_plain());
-        made.usage.units.filter(|_| plain && !first.metric.is_token())
+        made.usage.units.filter(|_| plain && !first.metric.is_token() && first.metric != Metric::Run)
     }
 }
 

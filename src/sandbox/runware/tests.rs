@@ -27,7 +27,9 @@ const MODELS: &str = r#"
 "#;
 
 const ROUTES: &str = r#"
+    source = "s"
     [[route]]
+    confidence = "documented"
     model = "flux.1-schnell"
     upstream = "runware:100@1"
     modes = ["text-to-image"]
@@ -37,6 +39,7 @@ const ROUTES: &str = r#"
     max_n = 10
     price = { source = "s", date = "2026-11-01", lines = [{ metric = "image", unit_price = "0.0013" }] }
     [[route]]
+    confidence = "documented"
     model = "gemini-3-pro-image"
     upstream = "google:4@2"
     modes = ["text-to-image", "image-edit"]
@@ -46,9 +49,11 @@ const ROUTES: &str = r#"
     max_n = 10
     price = { source = "s", date = "2026-11-01", lines = [{ metric = "image", unit_price = "0.138" }] }
     [[route]]
+    confidence = "documented"
     model = "sora-2"
     upstream = "openai:3@1"
     modes = ["text-to-video"]
+    video = { default = 4 }
     size = { rule = "none" }
 "#;
 

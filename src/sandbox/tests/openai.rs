@@ -92,7 +92,9 @@ async fn refuses_bad_parameters_by_name() {
         (json!({"output_format": "gif"}), "output_format", "invalid_value"),
         (json!({"output_compression": 50}), "output_compression", "invalid_value"),
         (json!({"output_compression": 101, "output_format": "webp"}), "output_compression", "integer_above_max_value"),
-        (json!({"stream": true}), "stream", "invalid_value"),
+        (json!({"stream": "yes"}), "stream", "invalid_type"),
+        (json!({"partial_images": 1}), "partial_images", "invalid_value"),
+        (json!({"stream": true, "partial_images": 4}), "partial_images", "integer_above_max_value"),
     ] {
         let answer = make(&client, extra.clone()).await;
         let error = &answer.json()["error"];
