@@ -203,8 +203,7 @@ async fn make_video(kit: &Kit, route: &Route, mode: Mode) -> Result<(), String> 
     if priced && !video["metadata"]["cost"].is_number() && !told {
         return complain("a priced route without a cost, and no word why", &video);
     }
-    agree(route, &dry.json, &video["metadata"])
-        .map_err(|why| format!("{model} {mode}: {why}: {}", shorten(&dry.json)))
+    agree(route, &dry.json, &video["metadata"]).map_err(|why| format!("{model} {mode}: {why}: {}", shorten(&dry.json)))
 }
 
 #[tokio::test]
