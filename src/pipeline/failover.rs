@@ -12,7 +12,7 @@ use super::trail::{Attempt, AttemptError};
 use super::upstream::{Upstream, Upstreams, Wire};
 use crate::catalog::Charge;
 use crate::fault::{Accepted, Fault, FaultKind, Policy, Verdict};
-use crate::job::{Brief, Job, Output, Usage};
+use crate::job::{Job, Usage};
 use crate::media::Size;
 use futures::future::join_all;
 use std::collections::VecDeque;
@@ -146,18 +146,6 @@ impl Runner {
             }
         }
         outcome
-    }
-
-    /// Drives one brief on one provider by hand: no plan, no row, no retry. What a video's worker will stand on, and how
-    /// routes are tried one by one.
-    pub async fn drive(&self, provider: &str, brief: &Brief, deadline: Instant) -> Result<Vec<Output>, Fault> {
-        let unknown = || Fault::new(FaultKind::BadRequest, format!("'{provider}' is not configured"));
-        let upstream = self.upstreams.get(provider).ok_or_else(unknown)?;
-        let credential = upstream.credentials.first().ok_or_else(unknown)?;
-        let wire = Wire { client: &self.finisher.client, to: &credential.destination };
-        let first_byte = deadline.saturating_duration_since(Instant::now());
-        let bounds = Bounds { first_byte, deadline, hung_up: &CancellationToken::new(), partials: None };
-        drive(upstream.adapter, &upstream.site, brief, &wire, bounds).await.map(|driven| driven.outputs)
     }
 
     pub(super) const fn policy(&self) -> Policy {

@@ -74,8 +74,9 @@ pub(crate) struct Ends {
     pub(crate) fault: Option<String>,
     /// with this acceptance.
     pub(crate) accepted: Option<String>,
-    /// The gateway's status and error code.
+    /// The gateway's status: of a picture's answer, or of the one that takes a video in.
     pub(crate) status: u16,
+    /// The error code: of that answer, or of the video that came to nothing.
     pub(crate) code: Option<String>,
     /// The cost on the answer, or in the row.
     pub(crate) cost: Option<f64>,

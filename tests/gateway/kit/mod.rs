@@ -1,13 +1,11 @@
 //! A gateway on a free port, scripted upstreams, and fixture conversations.
 
 mod fixture;
-mod runner;
 mod running;
 mod upstream;
 
 pub(crate) use fixture::{
     DEPLOYED, DEPLOYED_MODEL, Ends, Fixture, Said, TurnOf, clip, file, fill, matches, mime, picture, pointed,
 };
-pub(crate) use runner::{film, runner};
 pub(crate) use running::{Got, KEY, Kit, picture_facts};
 pub(crate) use upstream::Scripted;
