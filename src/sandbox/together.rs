@@ -1,17 +1,19 @@
-//! Together AI's image generations, after its reference, its pages on images and answers that its users recorded, as read
-//! in 2026-11 (`providers-2.md` 5.2).
+//! Together AI's image generations and videos, after its reference, its pages on both and answers that its users recorded,
+//! as read in 2026-11 (`providers-2.md` 5.2).
 //!
 //! Simulated: bearer keys, `POST /images/generations` with and without `/v1` (its Python SDK's base address ends before
 //! it), links or base64, what each model takes (sides, seeds, steps, pictures to work from) and the words in which it
 //! refuses the rest, both refusals: Together's checker (422, switched off by `disable_safety_checker`) and the makers' own
 //! moderation, which only FLUX.2 \[dev] has not. A Kontext picture has the shape of the one given, at about a megapixel.
-//! Not simulated: LoRAs, real rate limits, videos, the list of models. The words of the 422 are not published, so those
-//! here are made up.
+//! Videos under `/v2`: sizes and lengths of each model, a first frame and a last, jobs that name their cost when they are
+//! done and what they fell over when they fail. Not simulated: LoRAs, real rate limits, reference pictures of videos, the
+//! list of models. The words of the 422 and of a failed video are not published, so those here are made up.
 
 mod error;
 mod request;
 #[cfg(test)]
 mod tests;
+mod video;
 
 use super::bill;
 use super::easel::Motif;
@@ -47,7 +49,8 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .nest("/v1", api)
         .route("/shrt/{name}", get(file))
         .fallback(async || Refusal::of_status(404).into_response())
-        .with_state(Arc::new(Cloud { world, files: Files::default() }))
+        .with_state(Arc::new(Cloud { world: Arc::clone(&world), files: Files::default() }))
+        .nest("/v2/videos", video::router(world))
 }
 
 async fn generate(State(cloud): State<Arc<Cloud>>, headers: HeaderMap, body: Bytes) -> Response {
@@ -71,22 +74,28 @@ type Admission = Result<(Order, Arc<Route>), (Refusal, Option<String>)>;
 /// Key, body, model, money, parameters.
 fn admit(world: &World, headers: &HeaderMap, body: &[u8]) -> Admission {
     let alone = |refusal| (refusal, None);
-    let broke = match read_key(headers, "bearer") {
-        Key::Missing => return Err(alone(Refusal::no_key())),
-        Key::Unknown(_) => return Err(alone(Refusal::of_status(401))),
-        Key::Broke => true,
-        Key::Good => false,
-    };
+    let broke = is_broke(headers).map_err(alone)?;
     let input: Map<String, Value> =
         serde_json::from_slice(body).map_err(|_| alone(Refusal::bad(None, "The request body is not valid JSON.")))?;
     let model = input.get("model").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let route = world.route(ID, &model).ok_or_else(|| alone(Refusal::no_model(&model)))?;
+    let route = world.route(ID, &model).filter(|route| route.video.is_none());
+    let route = route.ok_or_else(|| alone(Refusal::no_model(&model)))?;
     if broke {
         return Err((Refusal::of_status(402), Some(model)));
     }
     match Order::read(input, &route) {
         Ok(order) => Ok((order, route)),
         Err(refusal) => Err((refusal, Some(model))),
+    }
+}
+
+/// Whether the key's account is out of money, when the key is known at all.
+fn is_broke(headers: &HeaderMap) -> Result<bool, Refusal> {
+    match read_key(headers, "bearer") {
+        Key::Missing => Err(Refusal::no_key()),
+        Key::Unknown(_) => Err(Refusal::of_status(401)),
+        Key::Broke => Ok(true),
+        Key::Good => Ok(false),
     }
 }
 

@@ -114,3 +114,73 @@ async fn what_is_wrong_is_told_and_costs_nothing() {
     let daring = json!({"model": DEV, "prompt": "a [refuse] fox", "disable_safety_checker": true});
     assert_eq!(generate(&router, "Bearer key", &daring).await.0, 200);
 }
+
+async fn videos(router: &Router, method: &str, id: &str, key: &str, body: &Value) -> (u16, Value) {
+    let path = format!("/together/v2/videos{id}");
+    let (status, answer) = send(router, method, &path, key, body.to_string()).await;
+    (status, serde_json::from_slice(&answer).unwrap_or_default())
+}
+
+fn clip_of(extra: &Value) -> Value {
+    let mut body = json!({"model": "ByteDance/Seedance-1.0-lite", "prompt": "a fox runs", "seconds": "5"});
+    body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    body
+}
+
+#[tokio::test(start_paused = true)]
+async fn videos_are_jobs_that_name_their_cost() {
+    let router = router();
+    let frame = uri(64, 64).split_once(',').unwrap().1.to_owned();
+    let frames =
+        json!({"media": {"frame_images": [{"input_image": frame, "frame": "first"}]}, "width": 864, "height": 480});
+    let (status, job) = videos(&router, "POST", "", "Bearer key", &clip_of(&frames)).await;
+    assert_eq!((status, &job["status"], &job["outputs"]), (200, &json!("queued"), &Value::Null));
+    let id = format!("/{}", job["id"].as_str().unwrap());
+    assert_eq!(videos(&router, "GET", &id, "", &Value::Null).await.0, 401);
+    let mut states = Vec::new();
+    let done = loop {
+        let (_, job) = videos(&router, "GET", &id, "Bearer key", &Value::Null).await;
+        states.push(job["status"].clone());
+        if job["status"] == "completed" {
+            break job;
+        }
+    };
+    assert_eq!(states, ["queued", "in_progress", "completed"]);
+    assert_eq!(done["outputs"]["cost"], 0.14);
+    let link = done["outputs"]["video_url"].as_str().unwrap().strip_prefix("http://sandbox.test").unwrap();
+    let (status, file) = send(&router, "GET", link, "", String::new()).await;
+    assert_eq!((status, &file[4..8]), (200, b"ftyp".as_slice()));
+    assert_eq!(billed(&router).await, "0.140000");
+    let (_, job) = videos(&router, "POST", "", "Bearer key", &clip_of(&json!({"prompt": "a [refuse] fox"}))).await;
+    let id = format!("/{}", job["id"].as_str().unwrap());
+    for _ in 0..2 {
+        videos(&router, "GET", &id, "Bearer key", &Value::Null).await;
+    }
+    let (_, job) = videos(&router, "GET", &id, "Bearer key", &Value::Null).await;
+    assert_eq!((&job["status"], &job["error"]["code"]), (&json!("failed"), &json!("content_policy_violation")));
+    assert_eq!(billed(&router).await, "0.140000");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_with_a_video_is_told() {
+    let router = router();
+    let three: Vec<Value> = (0..3).map(|_| json!({"input_image": "AAAA"})).collect();
+    for (key, extra, status) in [
+        ("", json!({}), 401),
+        ("Bearer broke", json!({}), 402),
+        ("Bearer key", json!({"model": PRO}), 404),
+        ("Bearer key", json!({"prompt": ""}), 400),
+        ("Bearer key", json!({"seconds": 5}), 400),
+        ("Bearer key", json!({"seconds": "6"}), 400),
+        ("Bearer key", json!({"width": 1280, "height": 720}), 400),
+        ("Bearer key", json!({"media": {"frame_images": three}}), 400),
+        ("Bearer key", json!({"media": {"frame_images": [{"input_image": "AAAA", "frame": "first"}]}}), 400),
+    ] {
+        let (got, answer) = videos(&router, "POST", "", key, &clip_of(&extra)).await;
+        assert_eq!(got, status, "{extra}: {answer}");
+        assert!(answer["error"]["message"].is_string());
+    }
+    let still = json!({"model": "ByteDance/Seedance-1.0-lite"});
+    assert_eq!(generate(&router, "Bearer key", &still).await.0, 404, "no pictures from a video model");
+    assert_eq!(billed(&router).await, "0.000000");
+}
