@@ -7,7 +7,9 @@ use crate::base::nearest::nearest;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread::ScopedJoinHandle;
 use toml::{Spanned, Table, Value};
 
 /// A catalog file, as written.
@@ -59,6 +61,15 @@ impl Entry {
     }
 }
 
+/// A file as read, before anything of it is checked.
+struct Sheet {
+    provider: String,
+    source: Option<String>,
+    fields: Table,
+    models: Vec<Entry>,
+    routes: Vec<Entry>,
+}
+
 /// Everything read so far.
 #[derive(Default)]
 struct Reader {
@@ -80,16 +91,15 @@ pub fn load_over<'a>(
     overlays: &[Overlay],
     deployments: &[&str],
 ) -> Result<Catalog, Vec<Problem>> {
+    let files: Vec<(&str, &str)> = files.into_iter().collect();
     let mut reader = Reader::default();
+    parse_all(&files).into_iter().for_each(|sheet| reader.take(sheet, false));
     let mut names = vec!["models"];
-    for (name, text) in files {
-        names.push(name);
-        reader.read(name, &format!("{name}.toml"), text, false);
-    }
+    names.extend(files.iter().map(|(name, _)| *name));
     names.extend(deployments);
     for overlay in overlays {
         if names.contains(&overlay.name.as_str()) {
-            reader.read(&overlay.name, &overlay.path, &overlay.text, true);
+            reader.take(parse(&overlay.name, &overlay.path, &overlay.text), true);
         } else {
             let near = nearest(&overlay.name, names.iter().copied());
             let hint = near.map(|name| format!("; did you mean {name}.toml?")).unwrap_or_default();
@@ -101,33 +111,53 @@ pub fn load_over<'a>(
     reader.finish()
 }
 
+/// Reads the files side by side: they are most of what a start takes.
+fn parse_all(files: &[(&str, &str)]) -> Vec<Result<Sheet, Problem>> {
+    std::thread::scope(|scope| {
+        let read = |(name, text): &(&str, &str)| parse(name, &format!("{name}.toml"), text);
+        let readers: Vec<_> = files.iter().map(|file| scope.spawn(move || read(file))).collect();
+        let whole = |reader: ScopedJoinHandle<'_, _>| reader.join().unwrap_or_else(|panic| resume_unwind(panic));
+        readers.into_iter().map(whole).collect()
+    })
+}
+
+fn parse(name: &str, path: &str, text: &str) -> Result<Sheet, Problem> {
+    let breaks: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let line_at = |at: usize| 1 + breaks.partition_point(|end| *end < at);
+    let file: File = toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| line_at(span.start));
+        Problem { file: path.to_owned(), line, message: error.message().to_owned() }
+    })?;
+    let entry = |row: Spanned<Table>| {
+        let line = line_at(row.span().start);
+        Entry { table: row.into_inner(), provider: name.to_owned(), file: path.to_owned(), line }
+    };
+    Ok(Sheet {
+        provider: name.to_owned(),
+        source: file.source,
+        fields: file.fields,
+        models: file.model.into_iter().map(entry).collect(),
+        routes: file.route.into_iter().map(entry).collect(),
+    })
+}
+
 impl Reader {
-    fn read(&mut self, name: &str, path: &str, text: &str, over: bool) {
-        let line_at = |at: usize| 1 + text.get(..at).unwrap_or(text).matches('\n').count();
-        let file: File = match toml::from_str(text) {
-            Ok(file) => file,
-            Err(error) => {
-                let line = error.span().map_or(1, |span| line_at(span.start));
-                let message = error.message().to_owned();
-                return self.problems.push(Problem { file: path.to_owned(), line, message });
-            }
+    fn take(&mut self, sheet: Result<Sheet, Problem>, over: bool) {
+        let sheet = match sheet {
+            Ok(sheet) => sheet,
+            Err(problem) => return self.problems.push(problem),
         };
-        let entry = |row: Spanned<Table>| {
-            let line = line_at(row.span().start);
-            Entry { table: row.into_inner(), provider: name.to_owned(), file: path.to_owned(), line }
-        };
-        let usual = self.usual.entry(name.to_owned()).or_default();
-        usual.1.extend(file.fields);
-        if let Some(source) = file.source {
+        let usual = self.usual.entry(sheet.provider).or_default();
+        usual.1.extend(sheet.fields);
+        if let Some(source) = sheet.source {
             usual.0 = source;
         }
-        let (models, routes) = (file.model.into_iter().map(entry), file.route.into_iter().map(entry));
         if over {
-            models.for_each(|row| lay_model(&mut self.models, row));
-            routes.for_each(|row| lay_route(&mut self.routes, row));
+            sheet.models.into_iter().for_each(|row| lay_model(&mut self.models, row));
+            sheet.routes.into_iter().for_each(|row| lay_route(&mut self.routes, row));
         } else {
-            self.models.extend(models);
-            self.routes.extend(routes);
+            self.models.extend(sheet.models);
+            self.routes.extend(sheet.routes);
         }
     }
 

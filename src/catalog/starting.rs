@@ -62,7 +62,7 @@ impl Route {
             input
         };
         match &self.price.tokens {
-            Some(TokenEstimate::GptImage) => vec![with("quality", "low")],
+            Some(TokenEstimate::GptImage | TokenEstimate::GptImage25) => vec![with("quality", "low")],
             Some(TokenEstimate::Tiers(tiers)) => tiers.output.keys().map(|scale| with(&tiers.field, scale)).collect(),
             Some(TokenEstimate::Seedance) | None => Vec::new(),
         }

@@ -129,7 +129,7 @@ async fn make(world: &World, order: &Order, route: &Route, id: &str) -> Response
         (_, None) => 200,
     };
     // A prompt that is refused or fails is never billed; a fault is, when the job had been taken.
-    let bill = if accepted && !order.doomed() { usage::bill(order, &route.upstream) } else { Usd::ZERO };
+    let bill = if accepted && !order.doomed() { usage::bill(order) } else { Usd::ZERO };
     world.book.write(Entry::new(ID, Operation::Create, status).model(&route.upstream).billed(bill));
     tokio::time::sleep(wait).await;
     match (fault, refusal) {

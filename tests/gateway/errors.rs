@@ -23,7 +23,7 @@ async fn mistakes_name_their_field() {
         (json!({"output_format": "bmp"}), 400, "INVALID_REQUEST", "output_format"),
         (json!({"response_format": "xml"}), 400, "INVALID_REQUEST", "response_format"),
         (json!({"output_compression": 101}), 400, "INVALID_REQUEST", "output_compression"),
-        (json!({"stream": true}), 400, "INVALID_REQUEST", "stream"),
+        (json!({"stream": "yes"}), 400, "INVALID_REQUEST", "stream"),
     ] {
         let mut body = base.clone();
         body.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());

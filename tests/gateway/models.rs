@@ -1,6 +1,7 @@
 //! The model list with the fields that OpenAI's and the hosted service's clients read.
 
 use super::kit::Kit;
+use jsonschema::draft202012;
 use serde_json::json;
 
 #[tokio::test]
@@ -81,14 +82,18 @@ async fn routes_tell_their_prices_and_what_they_can() {
     kit.running.stop().await;
 }
 
-/// What the schema of a model allows the gateway takes, and what it forbids the gateway refuses.
+/// Every model's schema is one by the standard, and says of every parameter how each route is told.
 #[tokio::test]
-async fn schemas_say_what_the_gateway_takes() {
+async fn schemas_are_json_schema() {
     let kit = Kit::start().await;
     for model in kit.get("/v1/models").await.json["data"].as_array().unwrap() {
         let id = model["id"].as_str().unwrap();
         let schema = kit.get(&format!("/v1/models/{id}?schema=true")).await.json;
         assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema", "{id}");
+        if let Err(error) = draft202012::meta::validate(&schema) {
+            panic!("{id}: {error} at {}", error.instance_path());
+        }
+        draft202012::new(&schema).unwrap();
         for (name, property) in schema["properties"].as_object().unwrap() {
             let Some(routes) = property["x-routes"].as_object() else { continue };
             assert!(!routes.is_empty(), "{id}: {name}");
@@ -98,8 +103,12 @@ async fn schemas_say_what_the_gateway_takes() {
             }
         }
     }
+    let wrong =
+        json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "properties": {"n": {"type": "int"}}});
+    assert!(!draft202012::meta::is_valid(&wrong), "the standard's own schema is what is asked");
     let schema = kit.get("/v1/models/gpt-image-2?schema=true").await.json;
     let properties = &schema["properties"];
+    assert!(properties["size"]["x-routes"].as_object().unwrap().len() > 1, "several routes are told");
     assert_eq!(properties["size"]["x-badge"], "converted");
     assert_eq!(properties["response_format"]["x-badge"], "emulated");
     assert_eq!(
@@ -107,8 +116,14 @@ async fn schemas_say_what_the_gateway_takes() {
         json!({"field": "n", "at_once": 10, "badge": "passthrough"})
     );
     assert_eq!(properties["quality"]["x-routes"]["openai/gpt-image-2"]["badge"], "converted");
-    let asked = json!({"model": "gpt-image-2", "prompt": "a fox"});
-    for (change, fine) in [
+    kit.running.stop().await;
+}
+
+/// What the schema of a model allows the gateway takes, and what it forbids the gateway refuses.
+#[tokio::test]
+async fn schemas_say_what_the_gateway_takes() {
+    let kit = Kit::start().await;
+    let pictures = [
         (json!({}), true),
         (json!({"n": 10, "size": "1024x1536", "output_format": "avif", "output_compression": 40}), true),
         (json!({"size": "16:9", "response_format": "b64_json", "quality": "high", "user": "u"}), true),
@@ -122,13 +137,40 @@ async fn schemas_say_what_the_gateway_takes() {
         (json!({"output_compression": 101}), false),
         (json!({"response_format": "link"}), false),
         (json!({"prompt": 3}), false),
+        (json!({"prompt": null}), false),
         (json!({"model": 3}), false),
+    ];
+    let videos = [
+        (json!({}), true),
+        (json!({"seconds": 8, "size": "1280x720", "generate_audio": false}), true),
+        (json!({"seconds": "8", "aspect_ratio": "9:16", "resolution": "1080p"}), true),
+        (json!({"seconds": "5s", "something_new": [1]}), true),
+        (json!({"seconds": "auto"}), true),
+        (json!({"seconds": 0}), false),
+        (json!({"seconds": 601}), false),
+        (json!({"seconds": 7.5}), false),
+        (json!({"seconds": "long"}), false),
+        (json!({"seconds": [8]}), false),
+        (json!({"generate_audio": "loud"}), false),
+        (json!({"size": "big"}), false),
+        (json!({"prompt": ["a fox"]}), false),
+    ];
+    for (path, model, rows) in [
+        ("images/generations", "gpt-image-2", &pictures[..]),
+        ("images/generations", "flux.1-schnell", &pictures[..]),
+        ("videos", "veo-3.1-fast", &videos[..]),
+        ("videos", "veo-3.1", &videos[..]),
     ] {
-        let mut body = asked.clone();
-        body.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-        let status = kit.post("/v1/images/generations?dryRun=true", &body).await.status;
-        assert_eq!(status == 200, fine, "{body}: {status}");
+        let schema = kit.get(&format!("/v1/models/{model}?schema=true")).await.json;
+        let validator = draft202012::new(&schema).unwrap();
+        for (change, fine) in rows {
+            let mut body = json!({"model": model, "prompt": "a fox"});
+            body.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+            let got = kit.post(&format!("/v1/{path}?dryRun=true"), &body).await;
+            assert_eq!(got.status, if *fine { 200 } else { 400 }, "{body}: {}", got.json);
+            assert_eq!(validator.is_valid(&body), *fine, "the schema of {body}");
+        }
+        assert!(!validator.is_valid(&json!({"prompt": "a fox"})), "{model}: a model is required");
     }
-    assert_eq!(schema["required"], json!(["model", "prompt"]));
     kit.running.stop().await;
 }

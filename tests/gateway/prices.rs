@@ -68,6 +68,9 @@ fn routes_cost_what_the_price_tables_say() {
         ("openai/gpt-image-2", ask(json!({"quality": "medium"}), "1024x1024"), 52_680),
         ("openai/gpt-image-2", ask(json!({"quality": "high"}), "1024x1024"), 210_720),
         ("openai/gpt-image-2", ask(json!({"quality": "high"}), "1536x1024"), 164_640),
+        // OpenAI's calculator for 2.5: its high is a quarter of 2's, its max is 2's high.
+        ("openai/gpt-image-2.5-sunburst", ask(json!({"quality": "high"}), "1024x1024"), 52_680),
+        ("openai/gpt-image-2.5-flare", ask(json!({"quality": "max"}), "1536x1024"), 164_640),
         // 2.8: 0.134 and 0.24; 0.0336; 0.039; 0.045 and 0.101; a picture given is 560 tokens.
         ("gemini/gemini-3-pro-image", ask(json!({"imageSize": "2K"}), "2048x2048"), 134_400),
         ("gemini/gemini-3-pro-image", ask(json!({"imageSize": "4K"}), "4096x4096"), 240_000),

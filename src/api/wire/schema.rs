@@ -1,6 +1,7 @@
 //! The parameters of a model as JSON Schema (draft 2020-12): what a caller may send, how each route is told, which routes
 //! take it.
 
+use super::videos::MAX_SECONDS;
 use crate::catalog::{Model, Route, SizeRule};
 use crate::job::Mode;
 use crate::media::Format;
@@ -196,7 +197,9 @@ impl Page<'_> {
 
     fn videos(&self, properties: &mut Map<String, Value>) {
         let films = |route: &Route| route.video.clone();
-        let seconds = json!({"type": ["integer", "string"], "description": "How long; what a route cannot make becomes the nearest that it can."});
+        let seconds = json!({"type": ["integer", "string"], "minimum": 1, "maximum": MAX_SECONDS,
+            "pattern": "^([0-9]+s?|[aA][uU][tT][oO])$", "examples": [8, "8", "5s", "auto"],
+            "description": "How long; what a route cannot make becomes the nearest that it can."});
         self.put(properties, "seconds", seconds, |route| {
             let video = films(route)?;
             let about = json!({"field": video.field, "allowed": video.seconds, "default": video.default});

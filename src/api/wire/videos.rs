@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 /// Longest prompt that any route takes, in characters.
 const MAX_PROMPT: usize = 100_000;
 /// Longest video that may be asked for, in seconds.
-const MAX_SECONDS: u64 = 600;
+pub(super) const MAX_SECONDS: u64 = 600;
 /// Largest notes of a caller, in bytes of JSON.
 const MAX_NOTES: usize = 16 * 1024;
 

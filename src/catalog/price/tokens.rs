@@ -16,6 +16,10 @@ use std::collections::BTreeMap;
 pub enum TokenEstimate {
     /// OpenAI's calculator for GPT Image 2 (`providers-1.md` 1.8, checked 2026-11 against OpenAI's price table).
     GptImage,
+    /// The same for GPT Image 2.5, both of them: factors 16, 24, 48, 64 and 96, which give fal's 25 prices of it (five
+    /// qualities at five sizes, `fal.toml`, 2026-09-30) to the token at OpenAI's 30 dollars per million.
+    #[serde(rename = "gpt-image-2.5")]
+    GptImage25,
     /// Pixels × 24 frames × seconds / 1024, as Seedance is billed (`providers-3.md` 1.6).
     Seedance,
     /// So many for each picture or second, by the scale asked for.
@@ -49,11 +53,13 @@ pub(super) fn foresee(rule: &TokenEstimate, made: &Made<'_>) -> Option<Tokens> {
     let read = Tokens { text_in: prompt.div_ceil(4) * calls, ..Tokens::default() };
     let videos = Decimal::from(made.sizes.len());
     Some(match rule {
-        TokenEstimate::GptImage => {
+        TokenEstimate::GptImage | TokenEstimate::GptImage25 => {
             let quality = text("quality").unwrap_or("auto");
+            let factor =
+                if *rule == TokenEstimate::GptImage { gpt_image_factor(quality) } else { gpt_image_25_factor(quality) };
             Tokens {
                 image_in: made.given.iter().map(|size| gpt_image_seen(*size)).sum::<u64>() * calls,
-                image_out: made.sizes.iter().map(|size| gpt_image_drawn(*size, quality)).sum(),
+                image_out: made.sizes.iter().map(|size| gpt_image_drawn(*size, factor)).sum(),
                 ..read
             }
         }
@@ -75,14 +81,29 @@ pub(super) fn foresee(rule: &TokenEstimate, made: &Made<'_>) -> Option<Tokens> {
     })
 }
 
-/// Output tokens by OpenAI's calculator: long-edge factor F by quality, short factor by shape, scaled by area.
-fn gpt_image_drawn(size: Size, quality: &str) -> u64 {
-    let factor = match quality {
+/// The calculator's factor of the long edge, by quality.
+fn gpt_image_factor(quality: &str) -> u64 {
+    match quality {
         "low" => 16,
         "high" | "xhigh" | "max" => 96,
         // `auto` is resolved by the model; medium is what it mostly picks.
         _ => 48,
-    };
+    }
+}
+
+fn gpt_image_25_factor(quality: &str) -> u64 {
+    match quality {
+        "low" => 16,
+        "medium" => 24,
+        "xhigh" => 64,
+        "max" => 96,
+        // What `auto` mostly picks here is not known: high, as fal foresees it.
+        _ => 48,
+    }
+}
+
+/// Output tokens by OpenAI's calculator: the factor, its share for the short edge, scaled by area.
+fn gpt_image_drawn(size: Size, factor: u64) -> u64 {
     let (long, short) = (u64::from(size.long_side()), u64::from(size.width.min(size.height)));
     let across = (2 * factor * short + long) / (2 * long.max(1));
     (factor * across * (2_000_000 + size.area())).div_ceil(4_000_000)
@@ -108,8 +129,27 @@ mod tests {
             [(Size::new(1024, 1024), ["0.006", "0.053", "0.211"]), (Size::new(1536, 1024), ["0.005", "0.041", "0.165"])]
         {
             for (quality, dollars) in ["low", "medium", "high"].iter().zip(table) {
-                let exact = Decimal::from(gpt_image_drawn(size, quality)) * Decimal::new(30, 6);
+                let exact = Decimal::from(gpt_image_drawn(size, gpt_image_factor(quality))) * Decimal::new(30, 6);
                 assert_eq!(exact.round_dp(3).to_string(), dollars, "{size} {quality}");
+            }
+        }
+    }
+
+    /// fal's prices of GPT Image 2.5, in hundred-thousandths of a dollar: what OpenAI bills for the tokens, not rounded
+    /// (https://fal.ai/models/openai/gpt-image-2.5/sunburst/text-to-image, 2026-09-30).
+    #[test]
+    fn the_calculator_reproduces_the_prices_of_2_5() {
+        let qualities = ["low", "medium", "high", "xhigh", "max"];
+        for (size, table) in [
+            (Size::new(1024, 1024), [588, 1317, 5268, 9366, 21072]),
+            (Size::new(1024, 768), [402, 903, 3612, 6420, 14445]),
+            (Size::new(1024, 1536), [474, 1029, 4116, 7377, 16464]),
+            (Size::new(2560, 1440), [615, 1434, 5529, 9828, 22110]),
+            (Size::new(3840, 2160), [1113, 2595, 10008, 17790, 40026]),
+        ] {
+            for (quality, price) in qualities.iter().zip(table) {
+                let tokens = gpt_image_drawn(size, gpt_image_25_factor(quality));
+                assert_eq!(tokens * 3, price, "{size} {quality}");
             }
         }
     }

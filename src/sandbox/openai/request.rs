@@ -33,6 +33,7 @@ const LARGEST_MASK: usize = 4_000_000;
 /// A legal request, with `auto` resolved.
 #[derive(Debug, Clone)]
 pub(super) struct Order {
+    pub(super) model: String,
     pub(super) prompt: Arc<str>,
     pub(super) n: u32,
     pub(super) size: Size,
@@ -98,7 +99,8 @@ impl Order {
         compression(body, format)?;
         let (quality, inputs, edit) = (quality.to_owned(), Vec::new(), mode == Mode::ImageEdit);
         let stream = streaming(body)?;
-        Ok(Self { prompt: prompt.into(), n, size, quality, background, format, inputs, edit, stream })
+        let model = route.upstream.clone();
+        Ok(Self { model, prompt: prompt.into(), n, size, quality, background, format, inputs, edit, stream })
     }
 
     /// Whether the prompt asks to be refused or to fail.

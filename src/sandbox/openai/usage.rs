@@ -20,8 +20,8 @@ pub(super) fn report(order: &Order) -> Value {
 }
 
 /// What OpenAI charges for the order.
-pub(super) fn bill(order: &Order, model: &str) -> Usd {
-    let (text_in, image_in, image_out) = prices(model);
+pub(super) fn bill(order: &Order) -> Usd {
+    let (text_in, image_in, image_out) = prices(&order.model);
     let cents = text_tokens(&order.prompt) * text_in + seen_tokens(order) * image_in + image_tokens(order) * image_out;
     Usd::from_dollars(Decimal::from(cents) / Decimal::from(100_000_000)).unwrap_or_default()
 }
@@ -52,16 +52,23 @@ fn text_tokens(prompt: &str) -> u64 {
 
 fn image_tokens(order: &Order) -> u64 {
     // Each unfinished picture is a hundred tokens (`providers-1.md` 1.2).
-    u64::from(order.n) * (tokens_of_one(order.size, &order.quality) + 100 * u64::from(order.stream.unwrap_or(0)))
+    u64::from(order.n)
+        * (tokens_of_one(order.size, factor(&order.model, &order.quality)) + 100 * u64::from(order.stream.unwrap_or(0)))
 }
 
-/// ceil(F · short · (2,000,000 + W·H) / 4,000,000), with F by quality and short = round(F · short edge / long edge).
-fn tokens_of_one(size: Size, quality: &str) -> u64 {
-    let factor: u32 = match quality {
-        "low" => 16,
-        "medium" => 48,
+/// F of a quality. That of 2.5 is read off the prices at which fal sells it on (2026-09-30).
+fn factor(model: &str, quality: &str) -> u32 {
+    match (model.starts_with("gpt-image-2.5"), quality) {
+        (_, "low") => 16,
+        (true, "medium") => 24,
+        (true, "high") | (false, "medium") => 48,
+        (true, "xhigh") => 64,
         _ => 96,
-    };
+    }
+}
+
+/// ceil(F · short · (2,000,000 + W·H) / 4,000,000), with short = round(F · short edge / long edge).
+fn tokens_of_one(size: Size, factor: u32) -> u64 {
     let (width, height) = (f64::from(size.width), f64::from(size.height));
     let short = (f64::from(factor) * width.min(height) / width.max(height)).round();
     let tokens = f64::from(factor) * short * (2e6 + width * height) / 4e6;
@@ -77,7 +84,8 @@ mod tests {
     /// OpenAI's table of output prices for gpt-image-2: 0.006 / 0.053 / 0.211 square, 0.005 / 0.041 / 0.165 oblong.
     #[test]
     fn reproduces_the_published_prices() {
-        let mills = |width, height, quality| (tokens_of_one(Size::new(width, height), quality) * 30 + 500) / 1000;
+        let tokens = |width, height, quality| tokens_of_one(Size::new(width, height), factor("gpt-image-2", quality));
+        let mills = |width, height, quality| (tokens(width, height, quality) * 30 + 500) / 1000;
         assert_eq!(["low", "medium", "high"].map(|quality| mills(1024, 1024, quality)), [6, 53, 211]);
         assert_eq!(["low", "medium", "high"].map(|quality| mills(1024, 1536, quality)), [5, 41, 165]);
     }

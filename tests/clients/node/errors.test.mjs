@@ -24,7 +24,7 @@ test('a wrong key', async () => {
 test('an unknown model', async () => {
   const error = await failure(generate(client, { model: 'gpt-imge-2', prompt: 'a typo' }), OpenAI.NotFoundError);
   assert.equal(error.code, 'MODEL_NOT_FOUND');
-  assert.ok(error.message.includes("Did you mean 'gpt-image-2'?"), error.message);
+  assert.ok(error.message.includes("Did you mean 'gpt-image-2'"), error.message);
 });
 
 test('an unknown model is not retrieved', async () => {

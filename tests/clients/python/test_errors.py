@@ -13,7 +13,7 @@ def test_a_wrong_key():
 
 
 def test_an_unknown_model(client):
-    with pytest.raises(openai.NotFoundError, match=r"Did you mean 'gpt-image-2'\?") as caught:
+    with pytest.raises(openai.NotFoundError, match=r"Did you mean 'gpt-image-2'") as caught:
         generate(client, model="gpt-imge-2", prompt="a typo")
     assert caught.value.code == "MODEL_NOT_FOUND"
 

@@ -2,7 +2,8 @@
 //! through the pure adapter and through the whole gateway.
 //!
 //! In the texts, `{base}` is the provider's base address, `{b64:png:64x64}` a picture in base64 and `{uri:png:64x64}`
-//! the same as a data address; `{b64:mp4:5}` and `{uri:mp4:5}` are videos of five seconds.
+//! the same as a data address; `{b64:mp4:5}` and `{uri:mp4:5}` are videos of five seconds, `mask:64x64` is a mask as callers
+//! give it and `white:64x64` the same in black and white.
 //!
 //! A request with a `mode` is one for a video: then it may say `seconds` and `audio` too.
 
@@ -183,13 +184,37 @@ pub(crate) fn matches(expected: &Value, got: &Value) -> bool {
 
 /// The media type of a spec.
 pub(crate) fn mime(spec: &str) -> String {
-    let kind = spec.split(':').next().unwrap();
-    format!("{}/{kind}", if kind == "mp4" { "video" } else { "image" })
+    match spec.split(':').next().unwrap() {
+        "mp4" => "video/mp4".to_owned(),
+        "mask" | "white" => "image/png".to_owned(),
+        format => format!("image/{format}"),
+    }
 }
 
-/// The file of a spec.
+/// The file of a spec: a video, a mask, or a picture.
 pub(crate) fn file(spec: &str) -> Vec<u8> {
-    if spec.starts_with("mp4:") { clip(spec) } else { picture(spec) }
+    match spec.split_once(':').unwrap() {
+        ("mp4", _) => clip(spec),
+        ("mask", size) => mask(Size::parse(size).unwrap(), false),
+        ("white", size) => mask(Size::parse(size).unwrap(), true),
+        _ => picture(spec),
+    }
+}
+
+/// A mask whose left half is to be changed: transparent there, or (`white`) white on black.
+fn mask(size: Size, white: bool) -> Vec<u8> {
+    let left = |x: u32| x < size.width / 2;
+    let mut file = std::io::Cursor::new(Vec::new());
+    let shade = |yes: bool| if yes { 255 } else { 0 };
+    if white {
+        let mask = image::GrayImage::from_fn(size.width, size.height, |x, _| image::Luma([shade(left(x))]));
+        mask.write_to(&mut file, image::ImageFormat::Png).unwrap();
+    } else {
+        let clear = |x: u32| image::Rgba([0, 0, 0, shade(!left(x))]);
+        let mask = image::RgbaImage::from_fn(size.width, size.height, |x, _| clear(x));
+        mask.write_to(&mut file, image::ImageFormat::Png).unwrap();
+    }
+    file.into_inner()
 }
 
 /// The video of a spec such as `mp4:5`: a head that says its length, and nothing in it.
