@@ -93,7 +93,9 @@ pub fn load_over<'a>(
 ) -> Result<Catalog, Vec<Problem>> {
     let files: Vec<(&str, &str)> = files.into_iter().collect();
     let mut reader = Reader::default();
-    parse_all(&files).into_iter().for_each(|sheet| reader.take(sheet, false));
+    for sheet in parse_all(&files) {
+        reader.take(sheet, false);
+    }
     let mut names = vec!["models"];
     names.extend(files.iter().map(|(name, _)| *name));
     names.extend(deployments);
