@@ -156,7 +156,8 @@ fn ask(fixture: &Fixture) -> (Arc<Route>, Job) {
 }
 
 /// Parameters that a job holds in fields of their own.
-const TAKEN: [&str; 15] = [
+const TAKEN: [&str; 16] = [
+    "provider",
     "model",
     "prompt",
     "n",
