@@ -120,12 +120,14 @@ fn insert(rows: i64, from: i64, to: i64) -> String {
     )
 }
 
+/// A filter of some number.
+type Make = Box<dyn Fn(usize) -> Filter>;
+
 /// The first page with each filter alone; values that many rows have, few, and none.
 async fn pages(store: &Store) {
     let now = Timestamp::now();
     let none = Filter::default;
     let hit = |number: usize, name: String| Some(if number % 10 == 9 { "nothing".to_owned() } else { name });
-    type Make = Box<dyn Fn(usize) -> Filter>;
     let days = move |number: usize| now.minus(Duration::from_hours(24 * (number as u64 * 37 % 365)));
     let kinds: Vec<(&str, Make)> = vec![
         ("no filter", Box::new(move |_| none())),

@@ -140,6 +140,7 @@ fn verify(secret: &str, headers: &HeaderMap, body: &[u8]) -> bool {
 }
 
 /// Two replicas on one database, one of them killed again and again.
+#[expect(clippy::too_many_lines, reason = "one story: start, kill, wait, balance")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_replicas_lose_no_job_and_buy_none_twice() {
     let (jobs, kills, pause) = if full() { (500, 12, 10_000) } else { (40, 4, 2_500) };

@@ -25,7 +25,7 @@ async fn rows(kit: &Kit) -> Vec<Value> {
         let page = kit.get(&next).await.json;
         seen.extend(page["data"].as_array().unwrap().iter().cloned());
         match page["next_page_url"].as_str() {
-            Some(url) => next = url.to_owned(),
+            Some(url) => url.clone_into(&mut next),
             None => return seen,
         }
     }

@@ -237,7 +237,7 @@ fn laughs() -> String {
 
 /// A lossless WebP whose header claims the largest picture that the format has.
 fn webp_bomb() -> Vec<u8> {
-    let bits: u32 = 16_382 | 16_382 << 14;
+    let bits: u32 = 0x3ffe | 0x3ffe << 14;
     let mut body = vec![0x2f];
     body.extend_from_slice(&bits.to_le_bytes());
     body.resize(12, 0x88);

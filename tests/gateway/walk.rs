@@ -20,6 +20,10 @@ fn uri(spec: &str) -> String {
     format!("data:image/png;base64,{}", base64_simd::STANDARD.encode_to_string(picture(spec)))
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
 /// What a caller gives: sixteen pictures, each another one, and a mask for any of them, as data addresses with hashes.
 struct Gifts {
     pictures: Vec<(String, String)>,
@@ -32,7 +36,7 @@ impl Gifts {
         let uri = |file: &[u8]| format!("data:image/png;base64,{}", base64_simd::STANDARD.encode_to_string(file));
         let pictures = (0..16).map(|index| {
             let file = draw(&format!("gift {index}"), size, Format::Png).unwrap();
-            (uri(&file), Sha256::digest(&file).iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+            (uri(&file), hex(&Sha256::digest(&file)))
         });
         let clear = |x: u32| if x < 256 { 0 } else { 255 };
         let mask = image::RgbaImage::from_fn(512, 512, |x, _| image::Rgba([0, 0, 0, clear(x)]));

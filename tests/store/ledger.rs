@@ -397,7 +397,7 @@ async fn what_is_left_in_a_journal_is_taken_in(bench: Bench) {
     let line = |act: &str, record: &Record| {
         let json = format!("{{\"act\":\"{act}\",\"record\":{}}}", serde_json::to_string(record).unwrap());
         let check = <sha2::Sha256 as sha2::Digest>::digest(&json);
-        let check: String = check.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let check = format!("{:016x}", u64::from_be_bytes(check[..8].try_into().unwrap()));
         format!("{check} {json}\n")
     };
     let mut text = String::new();
