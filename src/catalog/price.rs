@@ -1,5 +1,5 @@
-//! Prices: the lines of a catalog row. What a call comes to by them is in [`bill`]; exact decimals, one rounding at the
-//! end. What is unknown is `None` with a reason, never zero.
+//! Prices: the lines of a catalog row. What a call comes to by them is in `price/bill.rs`; exact decimals, one rounding
+//! at the end. What is unknown is `None` with a reason, never zero.
 
 mod bill;
 mod count;
