@@ -230,7 +230,7 @@ impl Runner {
                 let finishing =
                     driven.outputs.into_iter().map(|output| self.finisher.finish(output, debts, requester.deadline));
                 let finished = join_all(finishing).await;
-                let charge = bill_outputs(candidate, frame.job, &finished, driven.usage);
+                let charge = bill_outputs(candidate, frame.job, n, &finished, driven.usage);
                 (gather(finished, count), charge)
             }
             Err(fault) => {
@@ -321,6 +321,7 @@ fn gather(finished: Vec<Result<Finished, Fault>>, count: usize) -> Result<Vec<Fi
 fn bill_outputs(
     candidate: &Candidate,
     job: &Job,
+    n: u32,
     finished: &[Result<Finished, Fault>],
     usage: Usage,
 ) -> (Charge, Option<crate::base::Usd>) {
@@ -329,7 +330,7 @@ fn bill_outputs(
     let silent = usage == Usage::default();
     if sizes.is_empty() && silent {
         // Nothing came and nothing was said of a bill: it may have been bought or not.
-        return (Charge::nothing(), candidate.estimate(job, 1).amount);
+        return (Charge::nothing(), candidate.estimate(job, n).amount);
     }
     (candidate.route.price.charge(&candidate.made(job, sizes, usage)), None)
 }
