@@ -94,11 +94,11 @@ fn gpt_image_factor(quality: &str) -> u64 {
 fn gpt_image_25_factor(quality: &str) -> u64 {
     match quality {
         "low" => 16,
-        "medium" => 24,
+        "high" => 48,
         "xhigh" => 64,
         "max" => 96,
-        // What `auto` mostly picks here is not known: high, as fal foresees it.
-        _ => 48,
+        // What `auto` picks is not told; medium, as with GPT Image 2.
+        _ => 24,
     }
 }
 
