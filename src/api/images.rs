@@ -233,14 +233,14 @@ async fn answer(
     let (job, later) = match read {
         Ok(((job, _), Some(_))) if job.stream.is_some() => {
             let error = Error::invalid("stream", "A job in the background is not streamed; leave one of them out.");
-            return Err(gateway.ledger.reject(asker, model, &error).await);
+            return Err(gateway.ledger.reject(&asker, model, &error).await);
         }
         Ok(((job, session), later)) => {
             asker.session_id = session.or(asker.session_id);
             asker.user.clone_from(&job.user);
             (job, later)
         }
-        Err(error) => return Err(gateway.ledger.reject(asker, model, &error).await),
+        Err(error) => return Err(gateway.ledger.reject(&asker, model, &error).await),
     };
     if job.stream.is_some() {
         // What may be replayed has to be whole first: with a key, all events come at the end.

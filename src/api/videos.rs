@@ -175,7 +175,7 @@ async fn begin(
 ) -> Result<Response, Error> {
     let call = match read {
         Ok(call) => call,
-        Err(error) => return Err(api.0.gateway.ledger.reject(asker, model, &error).await),
+        Err(error) => return Err(api.0.gateway.ledger.reject(&asker, model, &error).await),
     };
     asker.session_id = call.session.or(asker.session_id);
     asker.user.clone_from(&call.job.user);

@@ -91,19 +91,19 @@ impl Jobs {
 impl Gateway {
     /// Takes a job. The answer is its row.
     pub async fn background(&self, job: Job, asker: Asker, terms: Terms) -> Result<JobRow, Error> {
-        let checked = match &terms.webhook_url {
-            Some(url) => self.jobs.check_webhook(url),
-            None => Ok(()),
-        };
-        let plan = match checked.and_then(|()| self.plan(&job, &asker.preferences)) {
-            Ok(plan) => plan,
-            Err(error) => return Err(self.ledger.reject(asker, &job.model, &error).await),
-        };
+        if let Some(url) = &terms.webhook_url
+            && let Err(error) = self.jobs.check_webhook(url)
+        {
+            return Err(self.ledger.reject(&asker, &job.model, &error).await);
+        }
+        let (plan, record) = self.admit(&job, &asker).await?;
+        // What it would cost as planned, as a dry run says; the row reserves what failover may lead to.
         let estimate = plan.first().estimate(&job, job.n).amount;
-        let record = self.ledger.open(&asker, &plan, &job, estimate).await?;
         let row = match self.store_job(&job, &plan, &asker, &terms, estimate).await {
             Ok(row) => row,
             Err(error) => {
+                // Whether it was stored may be unknown. Then whoever finds it stops it before anything is bought.
+                let _ = self.jobs.store.cancel_job(&asker.request_id, None).await;
                 self.ledger.withdraw(record).await;
                 return Err(error);
             }

@@ -52,17 +52,7 @@ impl Gateway {
     /// Makes pictures, unfinished ones going to `partials` where a route streams them. A failed request has closed its own
     /// row; a successful one hands it over.
     pub async fn image(&self, job: &Job, asker: Asker, partials: Option<Partials>) -> Result<Answer, Error> {
-        let plan = match self.plan(job, &asker.preferences) {
-            Ok(plan) => plan,
-            Err(error) => return Err(self.ledger.reject(asker, &job.model, &error).await),
-        };
-        // The dearest route that may be taken: whoever is let in can pay for wherever failover leads.
-        let estimate = plan.candidates.iter().filter_map(|candidate| candidate.estimate(job, job.n).amount).max();
-        let record = match self.ledger.open(&asker, &plan, job, estimate).await {
-            Ok(record) => record,
-            Err(error) if error.kind == ErrorKind::Unavailable => return Err(error),
-            Err(error) => return Err(self.ledger.reject(asker, &job.model, &error).await),
-        };
+        let (plan, record) = self.admit(job, &asker).await?;
         let called = Instant::now();
         let longest = Duration::from_secs(self.runner.settings.deadline_seconds);
         let requester = Requester {
@@ -89,7 +79,26 @@ impl Gateway {
         }
     }
 
-    pub(super) fn plan(&self, job: &Job, preferences: &Preferences) -> Result<Plan, Error> {
+    /// Plans a job and lets it in: its intent is durable when this returns, and what it may cost is reserved. Who is not
+    /// let in has a row that says why.
+    pub(super) async fn admit(&self, job: &Job, asker: &Asker) -> Result<(Plan, OpenRecord), Error> {
+        let refused = match self.plan(job, &asker.preferences) {
+            Ok(plan) => {
+                // The dearest route that may be taken: whoever is let in can pay for wherever failover leads.
+                let estimate = plan.candidates.iter().filter_map(|one| one.estimate(job, job.n).amount).max();
+                match self.ledger.open(asker, &plan, job, estimate).await {
+                    Ok(record) => return Ok((plan, record)),
+                    // There is nowhere to write it down.
+                    Err(error) if error.kind == ErrorKind::Unavailable => return Err(error),
+                    Err(error) => error,
+                }
+            }
+            Err(error) => error,
+        };
+        Err(self.ledger.reject(asker, &job.model, &refused).await)
+    }
+
+    fn plan(&self, job: &Job, preferences: &Preferences) -> Result<Plan, Error> {
         let today = Timestamp::now().rfc3339();
         let (upstreams, board) = (&self.runner.upstreams, &self.runner.board);
         let view = |route: &Route| Some(board.view(&route.executed_model(), upstreams.get(&route.provider)?));

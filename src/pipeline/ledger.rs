@@ -194,7 +194,7 @@ impl Ledger {
     }
 
     /// The row of a request that never got as far as spending. Returns the error for the caller.
-    pub async fn reject(&self, asker: Asker, model: &str, error: &Error) -> Error {
+    pub async fn reject(&self, asker: &Asker, model: &str, error: &Error) -> Error {
         let elapsed = i64::try_from(asker.arrived.elapsed().as_millis()).unwrap_or(i64::MAX);
         let record = Record {
             model: model.chars().take(200).collect(),
@@ -204,7 +204,7 @@ impl Ledger {
             gateway_ms: Some(elapsed),
             error_code: Some(error.kind.code().to_owned()),
             error_message: Some(error.message.clone()),
-            ..self.blank(&asker)
+            ..self.blank(asker)
         };
         let _ = self.write(record).await;
         error.clone()

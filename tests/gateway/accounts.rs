@@ -71,6 +71,28 @@ async fn a_prepaid_customer_spends_what_was_paid_in() {
 }
 
 #[tokio::test]
+async fn a_video_that_is_not_covered_is_refused_in_writing() {
+    let kit = Kit::start().await;
+    let key = kit.customer(&json!({"id": "acme", "billing": "prepaid"}), &json!({"account": "acme"}), 0.01).await;
+    for (path, ask) in [
+        ("/v1/videos", json!({"model": "veo-3.1", "prompt": "a fox", "seconds": 4})),
+        (
+            "/v1/images/generations",
+            json!({"model": "openai/gpt-image-2", "prompt": "a fox", "quality": "high", "background": true}),
+        ),
+    ] {
+        let (status, refused) = kit.as_customer(&key, Method::POST, path, Some(&ask)).await;
+        assert_eq!((status, &refused["error"]["code"]), (402, &json!("INSUFFICIENT_BALANCE")), "{path}: {refused}");
+    }
+    let (_, listed) = kit.as_customer(&key, Method::GET, "/v1/requests?error_code=INSUFFICIENT_BALANCE", None).await;
+    let rows = listed["data"].as_array().unwrap();
+    assert_eq!(rows.len(), 2, "{listed}");
+    assert!(rows.iter().all(|row| row["cost"] == 0.0 && row["status"] == "rejected"), "{listed}");
+    assert_eq!(kit.bills().await["calls"], json!([]), "no provider was asked");
+    kit.running.stop().await;
+}
+
+#[tokio::test]
 async fn a_key_keeps_to_its_limits() {
     let kit = Kit::start().await;
     let key = json!({"account": "acme", "rate_limit_rpm": 1000, "max_concurrent": 2, "budget_usd": "1.5"});
