@@ -1,5 +1,6 @@
 //! Reads `multipart/form-data` within bounds: text parts become JSON fields, files stay bytes.
 
+use super::inputs::NAMES;
 use super::intake::{Claim, Intake, discard};
 use crate::error::{Error, ErrorKind};
 use axum::body::Body;
@@ -33,10 +34,7 @@ pub(super) enum Part {
 /// Whether a part of that name holds a picture or a video: `image`, `image[]`, `image[0]`, `images[]`, `mask`, …
 fn holds_picture(name: &str) -> bool {
     let stem = name.split('[').next().unwrap_or_default();
-    matches!(
-        stem,
-        "image" | "images" | "mask" | "image_url" | "image_base64" | "input_reference" | "video" | "video_url"
-    )
+    stem == "mask" || NAMES.contains(&stem)
 }
 
 /// Reads the form of `body`, at most `limit` bytes of it, each file into one piece of memory. Room for all of it is

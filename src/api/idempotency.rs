@@ -6,9 +6,9 @@
 //! says what is known.
 
 use super::Api;
-use super::caller::Caller;
 use super::form::Part;
-use super::layers::{Arrival, REQUEST_ID};
+use super::layers::REQUEST_ID;
+use super::visit::Visit;
 use super::wire::routing::read_timeout;
 use crate::base::Timestamp;
 use crate::error::{Error, ErrorKind};
@@ -55,45 +55,35 @@ enum Standing {
 }
 
 impl Once {
-    /// From the header, when there is one. `print` adds what was asked for.
-    pub(super) fn read(
+    /// The key in the body, which leaves it, else the one in the header; for what these fields and files ask for.
+    pub(super) fn take(
         api: &Api,
-        headers: &HeaderMap,
-        caller: &Caller,
-        arrival: &Arrival,
-        path: &str,
-        print: impl FnOnce(&mut Fingerprint),
+        visit: &Visit,
+        fields: &mut Map<String, Value>,
+        files: &[(String, Part)],
     ) -> Result<Option<Self>, Error> {
-        let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-        let key = value.to_str().unwrap_or_default();
-        let once = Self::of(api, key, "Idempotency-Key", caller, arrival, path, print)?;
-        let patience = read_timeout(headers)?.map_or(api.longest(), |own| own.min(api.longest()));
-        Ok(Some(Self { deadline: arrival.instant + patience, ..once }))
-    }
-
-    /// From a key that came as the parameter `param`.
-    pub(super) fn of(
-        api: &Api,
-        key: &str,
-        param: &str,
-        caller: &Caller,
-        arrival: &Arrival,
-        path: &str,
-        print: impl FnOnce(&mut Fingerprint),
-    ) -> Result<Self, Error> {
+        let header = visit.headers.get("idempotency-key").map(|value| value.to_str().unwrap_or_default().to_owned());
+        let (param, key) = match (fields.remove("idempotency_key"), header) {
+            (Some(Value::String(key)), _) => ("idempotency_key", key),
+            (None | Some(Value::Null), Some(key)) => ("Idempotency-Key", key),
+            (None | Some(Value::Null), None) => return Ok(None),
+            _ => return Err(Error::invalid("idempotency_key", "'idempotency_key' should be a string.")),
+        };
         if !(1..=LONGEST).contains(&key.chars().count()) {
             let text = format!("'{param}' should have 1 to {LONGEST} visible characters, for example a UUID.");
             return Err(Error::invalid(param, text));
         }
-        let mut fingerprint = Fingerprint::of(path);
-        print(&mut fingerprint);
+        let mut fingerprint = Fingerprint::of(&visit.asker.endpoint);
+        fingerprint.object(fields);
+        fingerprint.files(files);
         let claim = Claim {
-            account_id: caller.key.account_id.clone(),
+            account_id: visit.caller.key.account_id.clone(),
             key_hash: hex(Sha256::digest(key.as_bytes()).as_slice()),
             fingerprint: fingerprint.finish(),
-            request_id: arrival.id.clone(),
+            request_id: visit.arrival.id.clone(),
         };
-        Ok(Self { claim, deadline: arrival.instant + api.longest() })
+        let patience = read_timeout(&visit.headers)?.map_or(api.longest(), |own| own.min(api.longest()));
+        Ok(Some(Self { claim, deadline: visit.arrival.instant + patience }))
     }
 
     /// Whether the key is this request's; else the answer of the request whose it is, once there is one.
@@ -255,7 +245,7 @@ fn texts(headers: &HeaderMap) -> Vec<(String, String)> {
 
 /// A hash over what was asked for. Parts are told apart by their lengths, and an object's members count in any order.
 #[derive(Debug)]
-pub(super) struct Fingerprint(Sha256);
+struct Fingerprint(Sha256);
 
 impl Fingerprint {
     /// For a path; both prefixes of the compatible routes mean the same.
@@ -266,7 +256,7 @@ impl Fingerprint {
     }
 
     /// Adds a JSON object.
-    pub(super) fn object(&mut self, fields: &Map<String, Value>) {
+    fn object(&mut self, fields: &Map<String, Value>) {
         let mut members: Vec<(&String, &Value)> = fields.iter().collect();
         members.sort_by_key(|(name, _)| *name);
         self.add(format!("{{{}", members.len()).as_bytes());
@@ -277,7 +267,7 @@ impl Fingerprint {
     }
 
     /// Adds the files of a form.
-    pub(super) fn files(&mut self, files: &[(String, Part)]) {
+    fn files(&mut self, files: &[(String, Part)]) {
         for (name, part) in files {
             self.add(name.as_bytes());
             match part {

@@ -14,6 +14,9 @@ use tokio::time::Instant;
 
 /// Most pictures of one request.
 const MAX_INPUTS: usize = 16;
+/// The parameters that hold them, besides `mask`, in the order in which they count.
+pub(super) const NAMES: [&str; 7] =
+    ["input_reference", "image", "images", "image_url", "image_base64", "video", "video_url"];
 /// How long a caller's link may take.
 const FETCH: Duration = Duration::from_secs(30);
 
@@ -38,27 +41,10 @@ impl Given {
         Ok(given)
     }
 
-    /// Takes the picture parameters out of a JSON object.
+    /// Takes the parameters that hold pictures or videos out of a JSON object.
     pub(super) fn of_json(fields: &mut Map<String, Value>) -> Result<Self, Error> {
-        Self::of_fields(fields, &["image", "images", "image_url", "image_base64"])
-    }
-
-    /// Takes what a video is made from out of a JSON object.
-    pub(super) fn of_video(fields: &mut Map<String, Value>) -> Result<Self, Error> {
-        Self::of_fields(
-            fields,
-            &["input_reference", "image", "images", "image_url", "image_base64", "video", "video_url"],
-        )
-    }
-
-    /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.images.is_empty()
-    }
-
-    fn of_fields(fields: &mut Map<String, Value>, names: &[&str]) -> Result<Self, Error> {
         let mut given = Self::default();
-        for name in names.iter().copied() {
+        for name in NAMES {
             match fields.remove(name) {
                 None | Some(Value::Null) => {}
                 Some(Value::Array(items)) => {
@@ -74,6 +60,11 @@ impl Given {
             Some(mask) => Some(read_part("mask", &mask)?),
         };
         Ok(given)
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.images.is_empty()
     }
 
     /// Fetches and verifies everything.

@@ -21,6 +21,7 @@ mod routing;
 mod settings;
 mod stream;
 mod videos;
+mod visit;
 mod webhooks;
 mod wire;
 

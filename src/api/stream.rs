@@ -1,8 +1,7 @@
 //! An answer as events, as OpenAI's: unfinished pictures, then the finished ones, or an error.
 
 use super::Api;
-use super::images::Held;
-use super::payloads::{self, Keeper};
+use super::images::{Held, make};
 use super::wire::events;
 use crate::error::Error;
 use crate::job::{Job, Partial};
@@ -84,14 +83,7 @@ async fn serve(
     let gateway = &api.0.gateway;
     let (id, created) = (asker.request_id.clone(), asker.created_at.seconds());
     let frame = events::Frame::of(&job);
-    let keeper = Keeper::of(&api, &job, &asker);
-    let answer = gateway.image(&job, asker, Some(partials)).await;
-    drop((job, held));
-    if let Some(keeper) = keeper {
-        let (response, media) = payloads::outcome(&answer);
-        keeper.keep(&api, response, media).await;
-    }
-    let answer = answer?;
+    let answer = make(&api, job, asker, Some(partials), held).await?;
     let chunks = frame.completed(&id, created, &answer, gateway.sandbox);
     let length = chunks.iter().map(Bytes::len).sum();
     // Something was bought: not the refusal of a request that came to nothing.

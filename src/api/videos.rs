@@ -4,13 +4,10 @@
 use super::Api;
 use super::body::JsonObject;
 use super::caller::Caller;
-use super::form;
-use super::idempotency::{Fingerprint, Once, once};
-use super::images::{Options, asker, model_said, permit, prefer};
+use super::idempotency::{Once, once};
 use super::inputs::Given;
-use super::intake::Claim;
-use super::layers::Arrival;
 use super::media;
+use super::visit::{Ask, Visit, model_said};
 use super::wire::images::estimate;
 use super::wire::page::{ListQuery, no_such_cursor};
 use super::wire::videos::{VideoCall, read_video, show_images, show_video};
@@ -19,58 +16,26 @@ use crate::job::{Input, Job, Mode, ResponseForm};
 use crate::pipeline::{Asker, Terms, read_view};
 use crate::store::{Cursor, JobRow, JobStatus, Page};
 use axum::Json;
-use axum::extract::{Extension, FromRequest, OriginalUri, Path, Query, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
 use futures::TryStreamExt;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tracing::Instrument;
 
 /// Begins a video, or with `?dryRun=true` tells what it would cost.
-pub(super) async fn create(
-    State(api): State<Api>,
-    caller: Caller,
-    Extension(arrival): Extension<Arrival>,
-    OriginalUri(uri): OriginalUri,
-    Query(options): Query<Options>,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Response, Error> {
-    let mut asker = asker(&caller, &arrival, uri.path(), &headers, api.origin(&headers));
-    let asked = Asked { caller: &caller, arrival: &arrival, path: uri.path(), headers: &headers };
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    // Held until the job is stored, and its inputs with it.
-    let mut claim = Claim::default();
-    let (mut fields, given, key) = if kind.trim_start().starts_with("multipart/form-data") {
-        let (head, body) = request.into_parts();
-        let form = form::read(body, &head.headers, api.0.max_body_bytes, &api.0.intake, &mut claim).await?;
-        asker.request_bytes = form.bytes;
-        let key = asked.key(&api, &form.fields, |print| {
-            print.object(&form.fields);
-            print.files(&form.files);
-        })?;
-        (form.fields, Given::of_form(form.files)?, key)
-    } else {
-        let mut body = JsonObject::from_request(request, &api).await?;
-        asker.request_bytes = body.bytes;
-        claim = body.claim;
-        let key = asked.key(&api, &body.fields, |print| print.object(&body.fields))?;
-        let given = Given::of_video(&mut body.fields)?;
-        (body.fields, given, key)
-    };
+pub(super) async fn create(State(api): State<Api>, mut visit: Visit, request: Request) -> Result<Response, Error> {
+    // The claim is held until the job is stored, and its inputs with it.
+    let Ask { mut fields, given, key, claim } = visit.read(&api, request).await?;
     let model = model_said(&fields);
-    let preferred = prefer(&api, &caller, &mut asker, &headers, &mut fields);
-    let read = preferred.and_then(|()| read_video(fields, !given.is_empty()));
-    let read = match read.and_then(|call| allow(&api, &caller, call)) {
+    let read = visit.prefer(&api, &mut fields).and_then(|()| read_video(fields, !given.is_empty()));
+    let read = match permitted(&api, &visit, read) {
         Ok(call) => with_inputs(&api, given, call).await,
         Err(error) => Err(error),
     };
-    if options.dry() {
-        return Ok(Json(estimate(&api.0.gateway.estimate(&read?.job, &asker.preferences)?)).into_response());
-    }
-    let begun = begin(api, asker, &model, read, key).await;
+    let begun = begin(api, visit, &model, read, key).await;
     drop(claim);
     begun
 }
@@ -78,24 +43,17 @@ pub(super) async fn create(
 /// Makes a video from one that was made here, with the same model.
 pub(super) async fn remix(
     State(api): State<Api>,
-    caller: Caller,
-    Extension(arrival): Extension<Arrival>,
-    OriginalUri(uri): OriginalUri,
+    mut visit: Visit,
     Path(id): Path<String>,
-    headers: HeaderMap,
-    mut body: JsonObject,
+    body: JsonObject,
 ) -> Result<Response, Error> {
-    let mut asker = asker(&caller, &arrival, uri.path(), &headers, api.origin(&headers));
-    asker.request_bytes = body.bytes;
-    let asked = Asked { caller: &caller, arrival: &arrival, path: uri.path(), headers: &headers };
-    let key = asked.key(&api, &body.fields, |print| print.object(&body.fields))?;
-    let row = find(&api, &caller, &id, "video").await?;
+    let Ask { mut fields, key, claim, .. } = visit.read_json(&api, body)?;
+    let row = find(&api, &visit.caller, &id, "video").await?;
     let view = read_view(&row)?;
-    body.fields.entry("model").or_insert_with(|| json!(view.model));
-    let model = model_said(&body.fields);
-    let preferred = prefer(&api, &caller, &mut asker, &headers, &mut body.fields);
-    let read = preferred.and_then(|()| read_video(body.fields, false));
-    let read = match read.and_then(|call| allow(&api, &caller, call)) {
+    fields.entry("model").or_insert_with(|| json!(view.model));
+    let model = model_said(&fields);
+    let read = visit.prefer(&api, &mut fields).and_then(|()| read_video(fields, false));
+    let read = match permitted(&api, &visit, read) {
         Ok(mut call) => {
             call.terms.remixed_from = Some(row.id.clone());
             stored_video(&api, &row).await.map(|input| {
@@ -105,38 +63,14 @@ pub(super) async fn remix(
         }
         Err(error) => Err(error),
     };
-    begin(api, asker, &model, read, key).await
+    let begun = begin(api, visit, &model, read, key).await;
+    drop(claim);
+    begun
 }
 
-/// Who asks for what: what an idempotency key is bound to.
-struct Asked<'a> {
-    caller: &'a Caller,
-    arrival: &'a Arrival,
-    path: &'a str,
-    headers: &'a HeaderMap,
-}
-
-impl Asked<'_> {
-    /// The key in the body, else the one in the header.
-    fn key(
-        &self,
-        api: &Api,
-        fields: &Map<String, Value>,
-        print: impl FnOnce(&mut Fingerprint),
-    ) -> Result<Option<Once>, Error> {
-        match fields.get("idempotency_key") {
-            None | Some(Value::Null) => Once::read(api, self.headers, self.caller, self.arrival, self.path, print),
-            Some(Value::String(key)) => {
-                Once::of(api, key, "idempotency_key", self.caller, self.arrival, self.path, print).map(Some)
-            }
-            Some(_) => Err(Error::invalid("idempotency_key", "'idempotency_key' should be a string.")),
-        }
-    }
-}
-
-fn allow(api: &Api, caller: &Caller, call: VideoCall) -> Result<VideoCall, Error> {
-    let (job, session) = permit(api, caller, (call.job, call.session))?;
-    Ok(VideoCall { job, session, ..call })
+/// Refuses a call whose model the key may not use.
+fn permitted(api: &Api, visit: &Visit, read: Result<VideoCall, Error>) -> Result<VideoCall, Error> {
+    read.and_then(|call| visit.permit(api, &call.job.model).map(|()| call))
 }
 
 /// Fetches and verifies the inputs; they settle what the call is.
@@ -168,11 +102,15 @@ async fn stored_video(api: &Api, row: &JobRow) -> Result<Input, Error> {
 
 async fn begin(
     api: Api,
-    mut asker: Asker,
+    visit: Visit,
     model: &str,
     read: Result<VideoCall, Error>,
     key: Option<Once>,
 ) -> Result<Response, Error> {
+    let Visit { mut asker, dry, .. } = visit;
+    if dry {
+        return Ok(Json(estimate(&api.0.gateway.estimate(&read?.job, &asker.preferences)?)).into_response());
+    }
     let call = match read {
         Ok(call) => call,
         Err(error) => return Err(api.0.gateway.ledger.reject(&asker, model, &error).await),
@@ -180,7 +118,7 @@ async fn begin(
     asker.session_id = call.session.or(asker.session_id);
     asker.user.clone_from(&call.job.user);
     let task = api.clone();
-    let task = async move { once(&task, key, accept(task.clone(), call.job, asker, call.terms)).await };
+    let task = async move { once(&task, key, Box::pin(accept(task.clone(), call.job, asker, call.terms))).await };
     let task = api.0.tasks.spawn(task.in_current_span());
     task.await.map_err(Error::internal)?
 }

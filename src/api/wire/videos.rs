@@ -74,8 +74,6 @@ pub(in crate::api) fn read_video(fields: Map<String, Value>, given: bool) -> Res
 
 /// Takes what says how a job is kept: `webhook_url`, `metadata`, `media_retention`.
 pub(in crate::api) fn take_terms(fields: &mut Fields) -> Result<Terms, Error> {
-    // The key has been read where the request was claimed for it.
-    fields.take("idempotency_key");
     // How long media are kept is the operator's setting; what the caller would like is no reason to refuse the job.
     fields.take("media_retention");
     let metadata = match fields.take("metadata").or_else(|| take_members(fields, "metadata")) {
@@ -278,7 +276,7 @@ mod tests {
             assert_eq!(call.job.seconds, Some(8), "{seconds}");
         }
         let call = read(json!({"model": "m", "prompt": "p", "duration": 5, "generate_audio": "false", "n": "2",
-            "negative_prompt": "rain", "webhook_url": "https://example.com/", "idempotency_key": "k",
+            "negative_prompt": "rain", "webhook_url": "https://example.com/",
             "metadata": "{\"order\": 7}", "media_retention": "none", "seconds": "auto"}))
         .unwrap();
         assert_eq!((call.job.seconds, call.job.audio, call.job.n), (Some(5), Some(false), 2));
