@@ -12,7 +12,7 @@ use super::papers::{Made, Request, Stage, State, Track, View};
 use super::plan::{Candidate, Plan};
 use super::trail::Attempt;
 use super::worker::Desk;
-use crate::base::Timestamp;
+use crate::base::{Timestamp, id};
 use crate::fault::{Accepted, Fault, FaultKind, Verdict};
 use crate::job::Input;
 use crate::store::{JobRow, JobSave, JobStatus, LeasedJob, NewDelivery};
@@ -70,7 +70,7 @@ impl Desk {
     /// Brings a job forward until it has to wait (`false`) or is over (`true`).
     pub(super) async fn work(&self, held: &mut Held) -> Result<bool, Halt> {
         if std::mem::take(&mut held.inherited) {
-            self.bury_interrupted(held).await.inspect_err(|_| held.inherited = true)?;
+            self.take_up_interrupted(held).await.inspect_err(|_| held.inherited = true)?;
         }
         loop {
             let now = Timestamp::now();
@@ -95,14 +95,20 @@ impl Desk {
         }
     }
 
-    /// A creating call that a process died over is not made again: it counts as possibly bought, and the plan goes on.
-    async fn bury_interrupted(&self, held: &mut Held) -> Result<(), Halt> {
+    /// A creating call that a process died over is not made again. Where the provider knows the job, it goes on;
+    /// otherwise it counts as possibly bought, and the plan goes on.
+    async fn take_up_interrupted(&self, held: &mut Held) -> Result<(), Halt> {
         let unsure = held.state.interrupted();
         if unsure.is_empty() {
             return Ok(());
         }
         let papers = self.papers(&held.id).await?;
+        let inputs = self.inputs(&papers.request).await?;
         for index in unsure {
+            if let Some(course) = self.look_up(&papers, held.state.position, &held.state.tracks[index], &inputs).await {
+                held.state.tracks[index].stage = Stage::Running(course);
+                continue;
+            }
             let text = "the gateway stopped while the provider was being asked, and what became of it is not known";
             let fault = Fault::new(FaultKind::Unavailable, text).accepted(Accepted::Maybe);
             let track = held.state.tracks[index].clone();
@@ -130,6 +136,7 @@ impl Desk {
         let track = |n| Track {
             provider: candidate.route.provider.clone(),
             credential: String::new(),
+            order: String::new(),
             n,
             tries: 0,
             stage: Stage::Ready,
@@ -223,6 +230,7 @@ impl Desk {
             track.stage = Stage::Submitting;
             track.tries += 1;
             track.credential = self.gateway.runner.draw(candidate);
+            track.order = id::uuid();
             track.started = now;
             // Simulators do not take as long as what they simulate.
             track.hold = if self.gateway.sandbox { now } else { now.plus((typical / 8).min(HOLD)) };

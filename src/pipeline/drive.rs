@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 /// Sends a call with its credential; the tests put scripts behind it.
@@ -192,8 +192,25 @@ impl<T: Transport> Driver<'_, T> {
                 Step::On(Course { call, submitted, failures }, Pause::For(wait))
             }
             Err(fault) if fault.kind == FaultKind::Timeout && submitted => Step::Failed(self.give_up(&call).await),
-            Err(fault) => Step::Failed(after_submit(fault, submitted || streamed.begun)),
+            Err(fault) => {
+                let fault = after_submit(fault, submitted || streamed.begun);
+                let lost = call.leg == Leg::Submit && fault.accepted == Accepted::Maybe && Instant::now() < deadline;
+                match if lost { self.look_up(&call).await } else { None } {
+                    Some(found) => Step::On(found, Pause::Poll),
+                    None => Step::Failed(fault),
+                }
+            }
         }
+    }
+
+    /// The course of a job whose creating call was not answered, when the provider says that it has it. What it does not
+    /// say proves nothing: the call may be on its way still.
+    pub(super) async fn look_up(&self, submit: &Call) -> Option<Course> {
+        let call = self.adapter.look_up(submit, self.site)?;
+        sleep(UNTIL_LISTED).await;
+        let reply = self.wire.send(&call, (Instant::now() + GOODBYE).into(), &mut |_| Ok(())).await.ok()?;
+        let there = reply.ok() && self.adapter.read(&call, &reply, self.site).is_ok();
+        there.then_some(Course { call, submitted: true, failures: 0 })
     }
 
     /// Time is up: stop the job upstream, and say that it may be billed all the same.
@@ -212,7 +229,9 @@ impl<T: Transport> Driver<'_, T> {
     }
 }
 
-/// How long a cancelling call may take.
+/// How long a provider has to list a job that it may have taken.
+const UNTIL_LISTED: Duration = Duration::from_secs(1);
+/// How long a call may take that cancels a job, or looks for one.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Drives one job to its end, waiting between its steps. A job that is given up is cancelled upstream where that can be;
@@ -322,10 +341,14 @@ mod tests {
     }
 
     async fn run(script: &Script, seconds: u64) -> Result<Driven, Fault> {
+        run_at("fal", Mode::TextToImage, script, seconds).await
+    }
+
+    async fn run_at(provider: &str, mode: Mode, script: &Script, seconds: u64) -> Result<Driven, Fault> {
         let brief = Brief {
             id: "6f1c1f0e-8f1d-4b52-9c37-0d1d3c1f7a11".to_owned(),
             model: "m".into(),
-            mode: Mode::TextToImage,
+            mode,
             n: 1,
             format: None,
             input: Map::new(),
@@ -343,7 +366,7 @@ mod tests {
             });
         }
         let bounds = Bounds { first_byte: Duration::from_secs(seconds), deadline, hung_up: &hung_up, partials: None };
-        drive(find("fal").unwrap(), &site, &brief, script, bounds).await
+        drive(find(provider).unwrap(), &site, &brief, script, bounds).await
     }
 
     #[tokio::test(start_paused = true)]
@@ -355,6 +378,30 @@ mod tests {
         assert_eq!((fault.kind, fault.accepted), (FaultKind::Cancelled, Accepted::Maybe));
         assert_eq!(started.elapsed().as_secs(), 5, "at once");
         assert_eq!(script.asked().last().unwrap(), "PUT https://q/cancel");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_ticket_is_found_where_the_id_is_ours() {
+        let broke = || Err(Fault::new(FaultKind::Unavailable, "the connection broke").accepted(Accepted::Maybe));
+        let done = json!({"data": [{"status": "success", "videoURL": "https://vm.runware.ai/a.mp4", "cost": 0.8}]});
+        let script = Script::new(vec![
+            broke(),
+            reply(200, &json!({"data": []})),
+            reply(200, &json!({"data": [{"status": "processing"}]})),
+            reply(200, &done),
+        ]);
+        let driven = run_at("runware", Mode::TextToVideo, &script, 300).await.unwrap();
+        assert_eq!((driven.outputs.len(), script.asked().len()), (1, 4));
+        // What it does not know may still be on its way.
+        let unknown = json!({"errors": [{"code": "taskNotFound", "message": "?"}]});
+        let script = Script::new(vec![broke(), reply(404, &unknown)]);
+        let fault = run_at("runware", Mode::TextToVideo, &script, 300).await.unwrap_err();
+        assert_eq!((fault.kind, fault.accepted), (FaultKind::Unavailable, Accepted::Maybe));
+        assert_eq!(script.asked().len(), 2);
+        // Pictures come with the answer: there is nothing to look up.
+        let script = Script::new(vec![broke()]);
+        run_at("runware", Mode::TextToImage, &script, 300).await.unwrap_err();
+        assert_eq!(script.asked().len(), 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -77,7 +77,7 @@ impl Desk {
             _ => {
                 let papers = papers().await?;
                 let candidate = papers.candidate(frame.position).ok_or(Halt::Trouble)?;
-                let brief = brief(&papers.request, &candidate.route, track.n, inputs, &runner.finisher).await;
+                let brief = brief(&papers.request, &candidate.route, track, inputs, &runner.finisher).await;
                 let opened = brief.and_then(|brief| driver.open(&brief));
                 (opened.unwrap_or_else(Step::Failed), None)
             }
@@ -129,11 +129,34 @@ impl Desk {
     }
 }
 
+impl Desk {
+    /// The course of a creating call whose answer was lost with the process that made it, when the provider knows the job.
+    pub(super) async fn look_up(
+        &self,
+        papers: &Papers,
+        position: usize,
+        track: &Track,
+        inputs: &[(Input, bool)],
+    ) -> Option<Course> {
+        let runner = &self.gateway.runner;
+        let candidate = papers.candidate(position)?;
+        let (upstream, credential) = runner.marked(&track.provider, &track.credential)?;
+        let wire = Wire { client: &runner.finisher.client, to: &credential.destination };
+        let (adapter, site) = (upstream.adapter, &upstream.site);
+        let driver = Driver { adapter, site, wire: &wire, reads: 1, first_byte: Duration::ZERO, partials: None };
+        let brief = brief(&papers.request, &candidate.route, track, inputs, &runner.finisher).await.ok()?;
+        match driver.open(&brief).ok()? {
+            Step::On(course, _) => driver.look_up(&course.call).await,
+            Step::Done(_) | Step::Failed(_) => None,
+        }
+    }
+}
+
 /// What the provider is asked, its inputs put in.
 async fn brief(
     request: &Request,
     route: &Route,
-    n: u32,
+    track: &Track,
     inputs: &[(Input, bool)],
     finisher: &Finisher,
 ) -> Result<Brief, Fault> {
@@ -141,7 +164,8 @@ async fn brief(
     let job = Job { images: of(false).collect(), mask: of(true).next(), ..request.job.clone() };
     let fit = fit(&job, route).map_err(|misfit| Fault::new(FaultKind::BadRequest, misfit.0))?;
     let cut = prepare(&job, route, finisher).await?;
-    Ok(fit.brief(cut.job.as_ref().unwrap_or(&job), route, n))
+    let brief = fit.brief(cut.job.as_ref().unwrap_or(&job), route, track.n);
+    Ok(Brief { id: track.order.clone(), ..brief })
 }
 
 fn over(papers: &Papers, frame: &Frame, track: &Track, fault: Fault) -> Came {

@@ -83,6 +83,9 @@ pub(super) struct Track {
     /// The mark of the credential that it was submitted with; its polls need the same.
     #[serde(default)]
     pub credential: String,
+    /// Our id of the creating call, by which some providers know the job.
+    #[serde(default)]
+    pub order: String,
     /// How many outputs it is to make.
     pub n: u32,
     /// How often it was begun, rate limits included.

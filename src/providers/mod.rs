@@ -107,6 +107,13 @@ pub trait Adapter: Send + Sync + 'static {
         shapes::fault(asked, reply)
     }
 
+    /// The poll for the job of a creating call that was not answered, where the provider knows jobs by an id of ours. That
+    /// it is answered with a success means that the job is there.
+    fn look_up(&self, submit: &Call, site: &Site) -> Option<Call> {
+        let _ = (submit, site);
+        None
+    }
+
     /// The call that stops the job which `asked` was about, where the provider has one.
     fn cancel(&self, asked: &Call, site: &Site) -> Option<Call> {
         let _ = (asked, site);

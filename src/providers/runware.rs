@@ -60,6 +60,11 @@ impl Adapter for Runware {
         }
     }
 
+    /// A task that was taken a moment ago may be in neither list, so an answer without it does not deny it.
+    fn look_up(&self, submit: &Call, site: &Site) -> Option<Call> {
+        pending(submit).map(|task| poll(task, site))
+    }
+
     fn fault(&self, asked: &Call, reply: &Reply) -> Fault {
         let said = serde_json::from_slice::<Answer<'_>>(&reply.body).ok().and_then(Answer::complaint);
         said.map_or_else(|| shapes::fault(asked, reply), |said| said.into_fault(asked, reply))

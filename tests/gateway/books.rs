@@ -1,16 +1,9 @@
 //! The log balances with the simulators' bills, on SQLite and on PostgreSQL, and says everything about a request.
 
-use super::kit::Kit;
+use super::kit::{Kit, micros};
 use super::postgres;
 use futures::future::join_all;
-use serde_json::{Value, json};
-
-/// Dollars as whole micros.
-#[expect(clippy::cast_possible_truncation, reason = "small amounts")]
-fn micros(amount: &Value) -> i64 {
-    let dollars = amount.as_f64().or_else(|| amount.as_str()?.parse().ok()).unwrap();
-    (dollars * 1_000_000.0).round() as i64
-}
+use serde_json::json;
 
 async fn balance(kit: &Kit) {
     let models = ["gpt-image-2", "flux.1-schnell", "flux.1-dev", "flux.2-pro", "flux.2-max", "gpt-image-2.5-flare"];

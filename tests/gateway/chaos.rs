@@ -3,7 +3,7 @@
 //!
 //! The short form runs with all tests; `LUMENFALL_CHAOS=10000 cargo test --test gateway chaos` runs so many requests.
 
-use super::kit::Kit;
+use super::kit::{Kit, micros};
 use futures::StreamExt;
 use futures::stream;
 use serde_json::{Value, json};
@@ -51,12 +51,6 @@ fn scene(number: usize) -> Vec<Value> {
     let ill = (0..ROUTES.len()).filter(|route| !well.contains(route));
     // Numbers without a pattern, the same in every run.
     ill.flat_map(|route| mischief(ROUTES[route], (number * 7 + route * 5 + number * route) % 9)).collect()
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "small amounts")]
-fn micros(amount: &Value) -> i64 {
-    let dollars = amount.as_f64().or_else(|| amount.as_str()?.parse().ok()).unwrap_or(0.0);
-    (dollars * 1_000_000.0).round() as i64
 }
 
 #[derive(Debug, Default)]

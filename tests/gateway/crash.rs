@@ -3,12 +3,11 @@
 //!
 //! `LUMENFALL_KILLS=200` runs as many trials as the design asks for; by default it is a handful.
 
+use super::kit::{Process, free_address, micros};
 use super::postgres;
 use rand::RngExt;
 use reqwest::Client;
 use serde_json::{Value, json};
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -21,30 +20,6 @@ fn trials() -> usize {
     std::env::var("LUMENFALL_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(6)
 }
 
-/// Dollars as whole micros.
-#[expect(clippy::cast_possible_truncation, reason = "small amounts")]
-fn micros(amount: &Value) -> i64 {
-    let dollars = amount.as_f64().or_else(|| amount.as_str()?.parse().ok()).unwrap_or_default();
-    (dollars * 1_000_000.0).round() as i64
-}
-
-/// A process, killed when dropped.
-struct Process(Child);
-
-impl Process {
-    fn kill(&mut self) {
-        // SIGKILL: nothing in it gets to say goodbye.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
 struct World {
     home: tempfile::TempDir,
     gateway: String,
@@ -54,21 +29,11 @@ struct World {
     _simulators: Process,
 }
 
-fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
-
-fn program(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lumenfall"));
-    command.args(arguments).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command
-}
-
 impl World {
     async fn new(database: Option<String>) -> Self {
         let home = tempfile::tempdir().unwrap();
         let (gateway, simulators) = (free_address(), free_address());
-        let process = Process(program(&["sandbox", "--listen", &simulators]).spawn().unwrap());
+        let process = Process::start::<&str>(&["sandbox", "--listen", &simulators], &[], home.path());
         let database = database.unwrap_or_else(|| format!("sqlite://{}/log.db", home.path().display()));
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::ClientBuilder::new().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
@@ -84,20 +49,19 @@ impl World {
     }
 
     fn start(&self) -> Process {
-        let base = format!("http://{}/openai", self.simulators);
+        let base = |provider: &str| format!("http://{}/{provider}", self.simulators);
         let settings = [
-            ("SERVER__LISTEN", self.gateway.as_str()),
-            ("DATABASE__URL", &self.database),
-            ("AUTH__BOOTSTRAP_KEY", KEY),
-            ("PROVIDERS__OPENAI__BASE_URL", &base),
-            ("PROVIDERS__OPENAI__API_KEY", "sandbox-openai"),
-            ("OUTBOUND__ALLOW_PRIVATE", "true"),
-            ("SANDBOX__ENABLED", "false"),
+            ("SERVER__LISTEN", self.gateway.clone()),
+            ("DATABASE__URL", self.database.clone()),
+            ("AUTH__BOOTSTRAP_KEY", KEY.to_owned()),
+            ("PROVIDERS__OPENAI__BASE_URL", base("openai")),
+            ("PROVIDERS__OPENAI__API_KEY", "sandbox-openai".to_owned()),
+            ("PROVIDERS__RUNWARE__BASE_URL", base("runware")),
+            ("PROVIDERS__RUNWARE__API_KEY", "sandbox-runware".to_owned()),
+            ("OUTBOUND__ALLOW_PRIVATE", "true".to_owned()),
+            ("SANDBOX__ENABLED", "false".to_owned()),
         ];
-        let mut command = program(&[]);
-        command.current_dir(self.home.path());
-        command.envs(settings.map(|(name, value)| (format!("LUMENFALL_{name}"), value)));
-        Process(command.spawn().unwrap())
+        Process::start(&[], &settings, self.home.path())
     }
 
     async fn ready(&self) {
@@ -123,11 +87,11 @@ impl World {
         (summary["count"].as_i64().unwrap(), micros(&summary["total_cost"]))
     }
 
-    /// How many generations the simulator billed, and how much.
-    async fn bills(&self) -> (i64, i64) {
+    /// How many generations a simulator billed, and how much.
+    async fn bills(&self, provider: &str) -> (i64, i64) {
         let calls = self.client.get(format!("http://{}/_control/calls", self.simulators)).send().await.unwrap();
         let calls = read(calls).await.unwrap();
-        let total = &calls["totals"]["openai"];
+        let total = &calls["totals"][provider];
         (total["creates"].as_i64().unwrap_or_default(), micros(&total["billed_usd"]))
     }
 }
@@ -182,7 +146,7 @@ async fn survive(database: Option<String>) {
             assert_eq!((row["status"].as_str(), micros(&row["cost"])), (Some("completed"), *cost), "{trial}: {row}");
         }
         told += answers.len();
-        let (billed, bill) = world.bills().await;
+        let (billed, bill) = world.bills("openai").await;
         let (rows, _) = world.summary("").await;
         let (completed, cost) = world.summary("status=completed").await;
         let (lost, _) = world.summary("error_code=INTERRUPTED").await;
@@ -197,7 +161,7 @@ async fn survive(database: Option<String>) {
         let account = world.get("/v1/accounts/default").await;
         assert_eq!((micros(&account["balance_usd"]), micros(&account["reserved_usd"])), (-cost, 0), "{trial}");
     }
-    let (billed, _) = world.bills().await;
+    let (billed, _) = world.bills("openai").await;
     println!("{} kills: {billed} generations billed, {told} answers checked, {interrupted} interrupted", trials());
     assert!(told > 0, "some callers were answered");
 }
@@ -210,4 +174,48 @@ async fn kills_lose_and_double_nothing_on_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn kills_lose_and_double_nothing_on_postgres() {
     survive(Some(postgres::database())).await;
+}
+
+/// Whoever goes on finds the job that was bought, instead of buying another one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_whose_ticket_was_lost_is_found_by_our_id() {
+    let world = World::new(None).await;
+    let mut gateway = world.start();
+    world.ready().await;
+    let hang = json!({"provider": "runware", "fault": "hang", "after_accept": true, "times": 1});
+    let control = format!("http://{}/_control", world.simulators);
+    post(&world.client, &control, &hang).await;
+    let ask = json!({"model": "runware/klingai:kling-video@2.6-pro", "prompt": "a fox"});
+    let taken = post(&world.client, &format!("http://{}/v1/videos", world.gateway), &ask).await;
+    let id = taken["id"].as_str().unwrap().to_owned();
+    timeout(Duration::from_secs(20), async {
+        while world.bills("runware").await.0 == 0 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .unwrap();
+    gateway.kill();
+    let _gateway = world.start();
+    world.ready().await;
+    let done = timeout(Duration::from_mins(2), async {
+        loop {
+            let video = world.get(&format!("/v1/videos/{id}")).await;
+            if !["queued", "in_progress"].contains(&video["status"].as_str().unwrap()) {
+                return video;
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+    });
+    let done = done.await.unwrap();
+    assert_eq!(done["status"], "completed", "{done}");
+    let (created, bill) = world.bills("runware").await;
+    assert_eq!((created, bill > 0), (1, true));
+    let row = world.get(&format!("/v1/requests/{id}")).await;
+    assert_eq!((micros(&row["cost"]), row["attempts"].as_array().unwrap().len()), (bill, 1), "{row}");
+}
+
+async fn post(client: &Client, url: &str, body: &Value) -> Value {
+    let request = client.post(url).bearer_auth(KEY).header("content-type", "application/json").body(body.to_string());
+    read(request.send().await.unwrap()).await.unwrap_or_default()
 }

@@ -1,6 +1,7 @@
 //! Stored jobs under stress: replicas that are killed at random, and ten thousand jobs in one process. The short forms run
 //! always; `LUMENFALL_STRESS=full` runs what the acceptance lines say and prints the figures.
 
+use super::kit::{Process, free_address, micros};
 use super::postgres;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -12,9 +13,7 @@ use rand::RngExt;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::net::TcpListener as StdListener;
 use std::path::Path as FilePath;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -26,44 +25,12 @@ fn full() -> bool {
     std::env::var("LUMENFALL_STRESS").is_ok_and(|value| value == "full")
 }
 
-fn free() -> String {
-    StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
-
-/// A process that dies with this value.
-struct Program(Child);
-
-impl Program {
-    fn start(arguments: &[&str], environment: &[(String, String)], log: &FilePath) -> Self {
-        let log = std::fs::File::options().create(true).append(true).open(log).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lumenfall"));
-        command.args(arguments).env_clear().envs(environment.iter().cloned());
-        let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        Self(command.spawn().unwrap())
-    }
-
-    /// SIGKILL: nothing is written down, nothing is said goodbye to.
-    fn kill(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-
-    /// The most memory that it has had, in megabytes.
-    fn peak_mb(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn settings(listen: &str, database: &str, media: &FilePath, more: &[(&str, String)]) -> Vec<(String, String)> {
+fn settings<'a>(
+    listen: &str,
+    database: &str,
+    media: &FilePath,
+    more: impl IntoIterator<Item = (&'a str, String)>,
+) -> Vec<(&'a str, String)> {
     let own = [
         ("SERVER__LISTEN", listen.to_owned()),
         ("SERVER__MAX_CONCURRENT", "5000".to_owned()),
@@ -74,8 +41,7 @@ fn settings(listen: &str, database: &str, media: &FilePath, more: &[(&str, Strin
         ("WEBHOOKS__ALLOW_PRIVATE", "true".to_owned()),
         ("LOG__LEVEL", "warn".to_owned()),
     ];
-    let all = own.into_iter().chain(more.iter().map(|(name, value)| (*name, value.clone())));
-    all.map(|(name, value)| (format!("LUMENFALL_{name}"), value)).collect()
+    own.into_iter().chain(more).collect()
 }
 
 fn client() -> reqwest::Client {
@@ -118,12 +84,6 @@ async fn all_videos(client: &reqwest::Client, address: &str) -> Option<Vec<Value
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "small amounts")]
-fn micros(amount: &Value) -> i64 {
-    let dollars = amount.as_f64().or_else(|| amount.as_str()?.parse().ok()).unwrap_or(0.0);
-    (dollars * 1_000_000.0).round() as i64
-}
-
 type Heard = Arc<Mutex<Vec<(HeaderMap, Bytes)>>>;
 
 async fn hear(State(heard): State<Heard>, headers: HeaderMap, body: Bytes) -> StatusCode {
@@ -146,8 +106,8 @@ async fn killed_replicas_lose_no_job_and_buy_none_twice() {
     let (jobs, kills, pause) = if full() { (500, 12, 10_000) } else { (40, 4, 2_500) };
     let home = tempfile::tempdir().unwrap();
     let (database, media) = (postgres::database(), home.path().join("media"));
-    let sandbox = free();
-    let _sandbox = Program::start(&["sandbox", "--listen", &sandbox], &[], &home.path().join("sandbox.log"));
+    let sandbox = free_address();
+    let _sandbox = Process::start::<&str>(&["sandbox", "--listen", &sandbox], &[], &home.path().join("sandbox"));
     let providers = ["xai", "replicate", "alibaba", "runware"];
     let models = [
         "xai/grok-imagine-video",
@@ -164,10 +124,10 @@ async fn killed_replicas_lose_no_job_and_buy_none_twice() {
         more.push((base, format!("http://{sandbox}/{id}")));
         more.push((key, format!("sandbox-{id}")));
     }
-    let addresses = [free(), free()];
+    let addresses = [free_address(), free_address()];
     let start = |index: usize| {
-        let settings = settings(&addresses[index], &database, &media, &more);
-        Program::start(&[], &settings, &home.path().join(format!("replica-{index}.log")))
+        let settings = settings(&addresses[index], &database, &media, more.clone());
+        Process::start(&[], &settings, &home.path().join(format!("replica-{index}")))
     };
     let client = client();
     // One after the other: the first makes the tables.
@@ -367,10 +327,10 @@ async fn many_jobs_wait_in_little_memory() {
         .with_state(Arc::clone(&slow));
     tokio::spawn(axum::serve(listener, router).into_future());
     let home = tempfile::tempdir().unwrap();
-    let address = free();
+    let address = free_address();
     let more = [("PROVIDERS__XAI__BASE_URL", base), ("PROVIDERS__XAI__API_KEY", "k".to_owned())];
-    let settings = settings(&address, &postgres::database(), &home.path().join("media"), &more);
-    let gateway = Program::start(&[], &settings, &home.path().join("log"));
+    let settings = settings(&address, &postgres::database(), &home.path().join("media"), more);
+    let gateway = Process::start(&[], &settings, home.path());
     let client = client();
     ready(&client, &address).await;
     let begun = Instant::now();

@@ -1,6 +1,6 @@
 //! Videos and images in the background: jobs that outlive their request, from the call to the file and the webhook.
 
-use super::kit::{Got, KEY, Kit, picture};
+use super::kit::{Got, KEY, Kit, micros, picture};
 use super::postgres;
 use axum::Router;
 use axum::body::Bytes;
@@ -14,13 +14,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
-
-/// Dollars as whole micros.
-#[expect(clippy::cast_possible_truncation, reason = "small amounts")]
-fn micros(amount: &Value) -> i64 {
-    let dollars = amount.as_f64().or_else(|| amount.as_str()?.parse().ok()).unwrap();
-    (dollars * 1_000_000.0).round() as i64
-}
 
 async fn settled(kit: &Kit, path: &str) -> Value {
     let patience = Instant::now() + Duration::from_mins(1);
