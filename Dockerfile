@@ -8,6 +8,8 @@ FROM rust:1.95-bookworm AS build
 RUN apt-get update \
  && apt-get install -y --no-install-recommends cmake nasm \
  && rm -rf /var/lib/apt/lists/*
+# Optimised across crates: it takes minutes that only whoever runs the result wins back.
+ENV CARGO_PROFILE_RELEASE_LTO=thin
 WORKDIR /build
 
 # Dependencies first, against an empty crate: this layer lives as long as Cargo.lock. The tables of tests and benches go
