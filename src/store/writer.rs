@@ -20,6 +20,7 @@ const QUEUE: usize = 8192;
 const OPEN_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a final row is tried. Money was spent, so giving up is not cheap.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(30);
+
 /// A handle on the writer; clones share it.
 #[derive(Clone)]
 pub struct Writer {
@@ -83,8 +84,9 @@ impl Writer {
         timeout_at(deadline, done).await.map_err(|_| StoreError::Silent)?.map_err(|_| StoreError::Closed)?
     }
 
-    /// Writes the final row, over the opening one if that exists, and settles what was reserved to what it cost. Tries for 30 seconds; a row that still cannot be
-    /// written is put into the log of the process, whole. Dropping the future does not stop a row that is queued.
+    /// Writes the final row, over the opening one if that exists, and settles what was reserved to what it cost. Tries for
+    /// 30 seconds; a row that still cannot be written is put into the log of the process, whole. Dropping the future does
+    /// not stop a row that is queued.
     pub async fn close(&self, record: Record) -> Result<(), StoreError> {
         let (entry, done) = entry(Act::Close, record, CLOSE_PATIENCE);
         let deadline = entry.deadline;
