@@ -1,6 +1,7 @@
 //! Takes jobs that outlive their request: videos, and images asked for in the background. When the caller has its
 //! answer, the row of the log and the job are durable, and any replica can finish it.
 
+use super::fit::Adjustment;
 use super::gateway::Gateway;
 use super::ledger::Asker;
 use super::papers::{KeptInput, Request, State, View};
@@ -10,7 +11,7 @@ use crate::error::Error;
 use crate::job::{Input, Job};
 use crate::store::{JobRow, JobStatus, LeasedJob, Store};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -42,8 +43,22 @@ pub struct Terms {
     pub webhook_url: Option<String>,
     /// The caller's own notes.
     pub metadata: Option<Value>,
+    /// How long files should be kept, in words of which only the name is known. The operator's setting decides.
+    pub media_retention: Option<Value>,
     /// The video that it is made from, when it is a remix.
     pub remixed_from: Option<String>,
+}
+
+impl Terms {
+    /// What of it is not done as asked. No reason to refuse the job.
+    fn adjustment(&self, lifetime: Duration) -> Option<Adjustment> {
+        self.media_retention.clone().map(|requested| Adjustment {
+            param: "media_retention".to_owned(),
+            requested,
+            used: json!(format!("{} minutes", lifetime.as_secs() / 60)),
+            reason: "how long files are kept is a setting of this gateway".to_owned(),
+        })
+    }
 }
 
 /// The way from the API to this process's worker.
@@ -129,6 +144,8 @@ impl Gateway {
         terms: &Terms,
         estimate: Option<Usd>,
     ) -> Result<JobRow, Error> {
+        let state =
+            State { adjustments: terms.adjustment(self.storage.lifetime()).into_iter().collect(), ..State::default() };
         let mut inputs = Vec::with_capacity(job.images.len());
         for input in &job.images {
             inputs.push(self.keep_input(input).await?);
@@ -156,8 +173,8 @@ impl Gateway {
             kind: if job.mode.is_video() { "video" } else { "image" }.to_owned(),
             status: JobStatus::Queued,
             request: text(&request)?,
-            state: text(&State::default())?,
-            view: text(&self.first_view(job, plan, terms, estimate))?,
+            state: text(&state)?,
+            view: text(&self.first_view(job, plan, terms, estimate, &state.adjustments))?,
             deadline_at: asker.created_at.plus(Duration::from_secs(self.jobs.settings.deadline_seconds)),
             completed_at: None,
             expires_at: None,
@@ -168,7 +185,14 @@ impl Gateway {
         Ok(row)
     }
 
-    fn first_view(&self, job: &Job, plan: &Plan, terms: &Terms, estimate: Option<Usd>) -> View {
+    fn first_view(
+        &self,
+        job: &Job,
+        plan: &Plan,
+        terms: &Terms,
+        estimate: Option<Usd>,
+        adjustments: &[Adjustment],
+    ) -> View {
         let first = plan.first();
         View {
             prompt: job.prompt.clone(),
@@ -185,7 +209,7 @@ impl Gateway {
             cost_note: None,
             cost_uncertain: Usd::ZERO,
             attempts: Vec::new(),
-            adjustments: first.fit.adjustments.clone(),
+            adjustments: adjustments.iter().chain(&first.fit.adjustments).cloned().collect(),
             outputs: Vec::new(),
             error: None,
             metadata: terms.metadata.clone(),

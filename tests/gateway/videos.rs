@@ -46,7 +46,7 @@ async fn a_video_is_taken_made_and_kept() {
     for url in [String::new(), postgres::database()] {
         let kit = if url.is_empty() { Kit::start().await } else { Kit::with(&[("DATABASE__URL", &url)]).await };
         let body = json!({"model": "veo-3.1-fast", "prompt": "a fox", "seconds": "6", "size": "1280x720",
-            "metadata": {"order": 7}, "user": "u1"});
+            "metadata": {"order": 7}, "user": "u1", "media_retention": "30d"});
         let taken = kit.post("/openai/v1/videos", &body).await;
         assert_eq!(taken.status, 202, "{}", taken.json);
         let queued = &taken.json;
@@ -61,6 +61,8 @@ async fn a_video_is_taken_made_and_kept() {
         assert_eq!((&done["seconds"], &done["error"]), (&json!("6"), &Value::Null));
         assert!(done["expires_at"].as_i64() > done["completed_at"].as_i64());
         assert_eq!(done["metadata"]["custom"]["order"], 7);
+        let kept = &done["metadata"]["adjustments"][0];
+        assert_eq!((&kept["param"], &kept["used"]), (&json!("media_retention"), &json!("60 minutes")), "{done}");
         let output = &done["output"];
         let (bytes, mime) = kit.download(output["url"].as_str().unwrap()).await;
         assert_eq!((mime.as_str(), &output["content_type"]), ("video/mp4", &json!("video/mp4")));

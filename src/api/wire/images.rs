@@ -9,6 +9,8 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 /// Longest prompt that any route takes, in characters.
+/// Most pictures of one call.
+pub(super) const MAX_PICTURES: u64 = 10;
 const MAX_PROMPT: usize = 100_000;
 
 /// A job for `images/generations`, and the grouping id that came with it. Here alone 400s are born.
@@ -47,7 +49,7 @@ fn read_job(mut fields: Fields, mode: Mode) -> Result<(Job, Option<String>), Err
     if prompt.chars().count() > MAX_PROMPT {
         return Err(Error::invalid("prompt", format!("'prompt' is longer than {MAX_PROMPT} characters.")));
     }
-    let n = fields.number("n", 1, 10)?.and_then(|n| u32::try_from(n).ok()).unwrap_or(1);
+    let n = fields.number("n", 1, MAX_PICTURES)?.and_then(|n| u32::try_from(n).ok()).unwrap_or(1);
     let (size, ratio, tier) = (fields.text("size")?, fields.text("aspect_ratio")?, fields.text("resolution")?);
     let size = SizeAsk::parse(size.as_deref(), ratio.as_deref(), tier.as_deref())
         .map_err(|(param, message)| Error::invalid(param, format!("{message}.")))?;

@@ -1,7 +1,8 @@
 //! The parameters of a model as JSON Schema (draft 2020-12): what a caller may send, how each route is told, which routes
 //! take it.
 
-use super::videos::MAX_SECONDS;
+use super::images::MAX_PICTURES;
+use super::videos::{MAX_SECONDS, MAX_VIDEOS};
 use crate::catalog::{Model, Route, SizeRule};
 use crate::job::Mode;
 use crate::media::Format;
@@ -167,9 +168,9 @@ impl Page<'_> {
         self.put(properties, "resolution", scale, sized);
     }
 
-    fn pictures(&self, properties: &mut Map<String, Value>) {
+    fn count(&self, most: u64, properties: &mut Map<String, Value>) {
         let count =
-            json!({"type": "integer", "minimum": 1, "maximum": 10, "default": 1, "description": "How many pictures."});
+            json!({"type": "integer", "minimum": 1, "maximum": most, "default": 1, "description": "How many to make."});
         self.put(properties, "n", count, |route| match named(route, "n").filter(|_| route.max_n > 1) {
             Some((badge, mut about)) => {
                 about["at_once"] = json!(route.max_n);
@@ -177,6 +178,10 @@ impl Page<'_> {
             }
             None => Some((Badge::Emulated, json!({"at_once": 1}))),
         });
+    }
+
+    fn pictures(&self, properties: &mut Map<String, Value>) {
+        self.count(MAX_PICTURES, properties);
         let form = json!({"type": "string", "enum": ["url", "b64_json"], "default": "url",
             "description": "A link that works for an hour, or base64."});
         self.put(properties, "response_format", form, |_| Some((Badge::Emulated, json!({}))));
@@ -196,6 +201,7 @@ impl Page<'_> {
     }
 
     fn videos(&self, properties: &mut Map<String, Value>) {
+        self.count(MAX_VIDEOS, properties);
         let films = |route: &Route| route.video.clone();
         let seconds = json!({"type": ["integer", "string"], "minimum": 1, "maximum": MAX_SECONDS,
             "pattern": "^([0-9]+s?|[aA][uU][tT][oO])$", "examples": [8, "8", "5s", "auto"],

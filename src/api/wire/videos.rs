@@ -14,6 +14,8 @@ use serde_json::{Map, Value, json};
 const MAX_PROMPT: usize = 100_000;
 /// Longest video that may be asked for, in seconds.
 pub(super) const MAX_SECONDS: u64 = 600;
+/// Most videos of one call.
+pub(super) const MAX_VIDEOS: u64 = 4;
 /// Largest notes of a caller, in bytes of JSON.
 const MAX_NOTES: usize = 16 * 1024;
 
@@ -41,7 +43,7 @@ pub(in crate::api) fn read_video(fields: Map<String, Value>, given: bool) -> Res
     if prompt.chars().count() > MAX_PROMPT {
         return Err(Error::invalid("prompt", format!("'prompt' is longer than {MAX_PROMPT} characters.")));
     }
-    let n = fields.number("n", 1, 4)?.and_then(|n| u32::try_from(n).ok()).unwrap_or(1);
+    let n = fields.number("n", 1, MAX_VIDEOS)?.and_then(|n| u32::try_from(n).ok()).unwrap_or(1);
     let (seconds, duration) = (read_seconds(&mut fields, "seconds")?, read_seconds(&mut fields, "duration")?);
     let seconds = seconds.or(duration);
     let (size, ratio, tier) = (fields.text("size")?, fields.text("aspect_ratio")?, fields.text("resolution")?);
@@ -74,8 +76,7 @@ pub(in crate::api) fn read_video(fields: Map<String, Value>, given: bool) -> Res
 
 /// Takes what says how a job is kept: `webhook_url`, `metadata`, `media_retention`.
 pub(in crate::api) fn take_terms(fields: &mut Fields) -> Result<Terms, Error> {
-    // How long media are kept is the operator's setting; what the caller would like is no reason to refuse the job.
-    fields.take("media_retention");
+    let media_retention = fields.take("media_retention");
     let metadata = match fields.take("metadata").or_else(|| take_members(fields, "metadata")) {
         // Forms carry it as text.
         Some(Value::String(text)) => serde_json::from_str(&text).ok().filter(Value::is_object).map_or_else(
@@ -89,7 +90,7 @@ pub(in crate::api) fn take_terms(fields: &mut Fields) -> Result<Terms, Error> {
     if metadata.as_ref().is_some_and(|notes| notes.to_string().len() > MAX_NOTES) {
         return Err(Error::invalid("metadata", format!("'metadata' has at most {MAX_NOTES} bytes.")));
     }
-    Ok(Terms { webhook_url: fields.text("webhook_url")?, metadata, remixed_from: None })
+    Ok(Terms { webhook_url: fields.text("webhook_url")?, metadata, media_retention, remixed_from: None })
 }
 
 /// An object that a form spells member by member: `metadata[order]`, as OpenAI's SDKs do.
