@@ -43,6 +43,16 @@ struct Inner {
     silent_until: Option<Instant>,
 }
 
+impl Inner {
+    /// The limits of a key may have been changed since the ledger last saw them. What it used stays as it was seen: this
+    /// process may have let in more since.
+    fn bound(&mut self, key: &Key) {
+        if let Some((limits, _)) = self.books.keys.get_mut(&key.id) {
+            *limits = key.limits;
+        }
+    }
+}
+
 /// A key with what opens it.
 #[derive(Clone)]
 struct Card {
@@ -101,6 +111,16 @@ impl Known {
             inner.keys.clear();
         }
         inner.keys.insert(card.key.id.clone(), (card.clone(), Instant::now()));
+        inner.bound(&card.key);
+    }
+
+    /// A key was changed by this process, which shall hold it to that even if the database is away from now on.
+    pub(super) fn change(&self, key: &Key) {
+        let mut inner = self.inner();
+        if let Some((card, _)) = inner.keys.get_mut(&key.id) {
+            card.key = key.clone();
+        }
+        inner.bound(key);
     }
 
     fn card(&self, id: &str) -> Option<Card> {

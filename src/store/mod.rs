@@ -37,7 +37,7 @@ pub use error::StoreError;
 pub use export::ExportFormat;
 pub use idempotency::{Claim, Claimed, Kept, KeptBody};
 pub use jobs::{JobRow, JobSave, JobStatus, LeasedJob, ListedJobs};
-pub use keys::{Key, KeyStatus, ListedKeys, NewKey};
+pub use keys::{Key, KeyStatus, KeyTerm, ListedKeys, NewKey};
 pub use open::Store;
 pub use page::{Cursor, Page};
 pub use payloads::{NewPayload, Purged};

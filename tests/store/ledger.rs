@@ -4,8 +4,8 @@ use super::kit;
 use futures::future::join_all;
 use lumenfall::base::{Timestamp, Usd, id};
 use lumenfall::store::{
-    Billing, Cursor, Denial, Filter, GroupBy, Key, Limits, NewAccount, NewKey, Page, Record, Settings, Status, Store,
-    StoreError,
+    Billing, Cursor, Denial, Filter, GroupBy, Key, KeyTerm, Limits, NewAccount, NewKey, Page, Record, Settings, Status,
+    Store, StoreError,
 };
 use sqlx::{AnyConnection, Connection, Executor, Row};
 use std::collections::BTreeSet;
@@ -39,6 +39,8 @@ on_both_databases! {
     budgets_bound_a_key
     budgets_of_a_day_begin_anew
     rates_bound_a_key
+    changed_limits_count_at_once
+    changes_and_spending_keep_out_of_each_others_way
     crossed_limits_are_told_once
     sums_by_hour_are_the_log
     a_correction_moves_money_once
@@ -268,6 +270,78 @@ async fn rates_bound_a_key(bench: Bench) {
         other => unreachable!("{other:?}"),
     }
     bench.open_row(&row("acme", &key.id, 1, at(minute))).await.unwrap();
+}
+
+async fn changed_limits_count_at_once(bench: Bench) {
+    bench.account("acme", Billing::Postpaid, None).await;
+    let key = bench.key("acme", Limits { budget: Some(usd(100)), ..Limits::default() }).await;
+    let other = Store::open(&bench.settings).await.unwrap();
+    let change = async |terms: &[KeyTerm]| bench.store.change_key(&key.id, None, terms).await.unwrap().unwrap();
+    let first = row("acme", &key.id, 100, NOON);
+    bench.open_row(&first).await.unwrap();
+    bench.close_row(&first, 100).await;
+    let small = || row("acme", &key.id, 1, later(1));
+    assert!(other.writer().open(small()).await.is_err());
+    let raised = change(&[KeyTerm::Budget(Some(usd(101)))]).await;
+    assert_eq!((raised.limits.budget, raised.used.spent), (Some(usd(101)), usd(100)));
+    other.writer().open(small()).await.unwrap();
+    assert!(bench.open_row(&small()).await.is_err(), "what runs is held against the new budget too");
+    let lifted = change(&[KeyTerm::Budget(None), KeyTerm::BudgetMonthly(Some(usd(99)))]).await;
+    assert_eq!(lifted.limits, Limits { budget_monthly: Some(usd(99)), ..Limits::default() });
+    let denied = other.writer().open(small()).await;
+    assert!(matches!(denied, Err(StoreError::Denied(Denial::Budget("monthly")))), "{denied:?}");
+    change(&[KeyTerm::BudgetSoft(true), KeyTerm::MaxConcurrent(Some(1))]).await;
+    assert!(matches!(other.writer().open(small()).await, Err(StoreError::Denied(Denial::Concurrency(1)))));
+    change(&[KeyTerm::MaxConcurrent(Some(2)), KeyTerm::RateLimitRpm(Some(9)), KeyTerm::BudgetDaily(Some(usd(1)))])
+        .await;
+    other.writer().open(small()).await.unwrap();
+    assert_eq!(bench.spent(&key).await, (100, 2, 2), "nothing that was counted is counted anew");
+    let card = [
+        KeyTerm::Name(Some("n\0w".into())),
+        KeyTerm::AllowedModels(vec!["flux.*".into()]),
+        KeyTerm::ExpiresAt(Some(later(7))),
+    ];
+    let named = change(&card).await;
+    assert_eq!((named.name.as_deref(), named.expires_at), (Some("n\u{fffd}w"), Some(later(7))));
+    assert_eq!((named.allowed_models.clone(), named.limits.rate_limit_rpm), (vec!["flux.*".to_owned()], Some(9)));
+    assert_eq!(change(&[]).await, named, "no term, no change");
+    let of = |account| bench.store.change_key(&key.id, Some(account), &[KeyTerm::Name(None)]);
+    assert!(of("default").await.unwrap().is_none() && of("acme").await.unwrap().is_some());
+    assert!(bench.store.change_key("nobody\0", None, &[]).await.unwrap().is_none());
+    bench.store.revoke_key(&key.id, None, NOON).await.unwrap();
+    assert!(of("acme").await.unwrap().is_none(), "a revoked key stays as it was");
+    other.close().await;
+}
+
+async fn changes_and_spending_keep_out_of_each_others_way(bench: Bench) {
+    bench.account("acme", Billing::Postpaid, None).await;
+    let key = bench.key("acme", Limits::default()).await;
+    let other = Store::open(&bench.settings).await.unwrap();
+    let spending = (0..200).map(|number| {
+        let writer = if number % 2 == 0 { bench.store.writer().clone() } else { other.writer().clone() };
+        let row = row("acme", &key.id, 100, later(number));
+        tokio::spawn(async move {
+            writer.open(row.clone()).await.unwrap();
+            writer.close(paid(&row, 100)).await.unwrap();
+        })
+    });
+    let spending: Vec<_> = spending.collect();
+    // Each says another thing, over and over; the last word on each stays.
+    for number in 1..=20 {
+        let daily = [KeyTerm::BudgetDaily(Some(usd(1_000_000 + number)))];
+        let monthly = [KeyTerm::BudgetMonthly(Some(usd(2_000_000 + number)))];
+        let (one, two) =
+            tokio::join!(bench.store.change_key(&key.id, None, &daily), other.change_key(&key.id, None, &monthly));
+        assert!(one.unwrap().is_some() && two.unwrap().is_some());
+    }
+    for spent in join_all(spending).await {
+        spent.unwrap();
+    }
+    let limits = bench.store.key(&key.id, None).await.unwrap().unwrap().limits;
+    assert_eq!((limits.budget_daily, limits.budget_monthly), (Some(usd(1_000_020)), Some(usd(2_000_020))));
+    assert_eq!(bench.spent(&key).await, (20_000, 0, 0));
+    assert_eq!(bench.money("acme").await, (-20_000, 0));
+    other.close().await;
 }
 
 async fn crossed_limits_are_told_once(bench: Bench) {
@@ -540,4 +614,34 @@ async fn a_stopped_server_costs_no_row_and_no_money() {
     assert!(opens(&unseen).await.unwrap());
     bench.store.revoke_key(&key.id, None, NOON).await.unwrap();
     assert!(!opens(&secret).await.unwrap(), "revoked, and dead at once");
+}
+
+/// The database goes away right after a budget was lowered: what this process knows is the new budget.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lowered_budget_holds_while_the_server_is_away() {
+    let (server, directory) = (kit::postgres::Server::start(kit::postgres::HASTY), tempfile::tempdir().unwrap());
+    let bench = Bench::open(server.url(), directory.path()).await;
+    let other_directory = tempfile::tempdir().unwrap();
+    let other = Bench::open(server.url(), other_directory.path()).await;
+    bench.account("acme", Billing::Postpaid, None).await;
+    let limits = Limits { budget: Some(usd(1_000)), ..Limits::default() };
+    let new = NewKey { account_id: "acme".into(), limits, ..NewKey::default() };
+    let (key, secret) = bench.store.create_key(new).await.unwrap();
+    for replica in [&bench, &other] {
+        assert!(replica.store.authenticate(secret.expose(), NOON).await.unwrap().is_some());
+        let row = row("acme", &key.id, 50, NOON);
+        replica.open_row(&row).await.unwrap();
+        replica.close_row(&row, 50).await;
+    }
+    bench.store.change_key(&key.id, None, &[KeyTerm::Budget(Some(usd(200)))]).await.unwrap().unwrap();
+    // The other replica has heard of it by the next call with that key.
+    assert!(other.store.authenticate(secret.expose(), NOON).await.unwrap().is_some());
+    server.stop();
+    for replica in [&bench, &other] {
+        let shown = replica.store.authenticate(secret.expose(), NOON).await.unwrap().unwrap();
+        assert_eq!(shown.limits.budget, Some(usd(200)));
+        let denied = replica.open_row(&row("acme", &key.id, 151, later(1))).await;
+        assert!(matches!(denied, Err(StoreError::Denied(Denial::Budget("total")))), "{denied:?}");
+        replica.open_row(&row("acme", &key.id, 100, later(2))).await.unwrap();
+    }
 }
