@@ -1,4 +1,4 @@
-//! `GET/POST /v1/keys`, `GET/DELETE /v1/keys/{id}`, `POST /v1/keys/{id}/rotate`.
+//! `GET/POST /v1/keys`, `GET/PATCH/DELETE /v1/keys/{id}`, `POST /v1/keys/{id}/rotate`.
 
 use super::Api;
 use super::body::JsonObject;
@@ -7,7 +7,7 @@ use super::wire::fields::Fields;
 use super::wire::page::{ListQuery, Shown, no_such_cursor};
 use crate::base::{Secret, Timestamp, Usd};
 use crate::error::{Error, ErrorKind};
-use crate::store::{Key, KeyStatus, Limits, NewKey};
+use crate::store::{Key, KeyStatus, KeyTerm, NewKey};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -51,27 +51,29 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<Value>), Error> {
     caller.require_admin()?;
     let mut fields = Fields(body.fields);
-    let name = fields.text("name")?;
-    if name.as_ref().is_some_and(|name| name.chars().count() > 200) {
-        return Err(Error::invalid("name", "'name' has at most 200 characters."));
-    }
+    let terms = read_terms(&mut fields)?;
     let account_id = fields.text("account")?.unwrap_or_else(|| caller.key.account_id.clone());
     let admin = fields.truth("admin")?.unwrap_or(false);
-    let allowed_models = fields.texts("allowed_models")?.unwrap_or_default();
-    if let Some(bad) = allowed_models.iter().find(|pattern| Glob::new(pattern).is_err()) {
-        return Err(Error::invalid("allowed_models", format!("'{bad}' is not a pattern such as 'flux.*'.")));
-    }
-    let expires_at = match fields.text("expires_at")? {
-        None => None,
-        Some(text) => Some(Timestamp::parse(&text).filter(|at| *at > Timestamp::now()).ok_or_else(|| {
-            Error::invalid("expires_at", "'expires_at' should be a moment in the future, in ISO 8601.")
-        })?),
-    };
-    let limits = read_limits(&mut fields)?;
-    fields.finish(&[&["name", "account", "admin", "allowed_models", "expires_at"], LIMITS].concat())?;
-    let new = NewKey { account_id, name, admin, allowed_models, expires_at, limits };
+    fields.finish(&[&["account", "admin"], TERMS.map(|(name, _)| name).as_slice()].concat())?;
+    let new = terms.into_iter().fold(NewKey { account_id, admin, ..NewKey::default() }, NewKey::with);
     let (key, secret) = api.0.store.create_key(new).await?;
     Ok((StatusCode::CREATED, Json(show_with_secret(&key, &secret))))
+}
+
+/// Changes what is named, and leaves the rest as it is; `null` clears. It counts from the next request on, on every
+/// replica, and what was spent stays counted.
+pub(super) async fn change(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<String>,
+    body: JsonObject,
+) -> Result<Json<Value>, Error> {
+    caller.require_admin()?;
+    let mut fields = Fields(body.fields);
+    let terms = read_terms(&mut fields)?;
+    fields.finish(&TERMS.map(|(name, _)| name))?;
+    let key = api.0.store.change_key(&id, None, &terms).await?.ok_or_else(missing)?;
+    Ok(Json(show(&key)))
 }
 
 /// Revokes a key, at once and on every replica.
@@ -104,28 +106,66 @@ pub(super) async fn rotate(
     Ok(Json(show_with_secret(&key, &secret)))
 }
 
-/// The parameters of [`read_limits`].
-const LIMITS: &[&str] =
-    &["budget_usd", "budget_daily_usd", "budget_monthly_usd", "budget_soft", "rate_limit_rpm", "max_concurrent"];
+/// Takes one parameter; `null` is the term that bounds nothing.
+type ReadTerm = fn(&mut Fields, &str) -> Result<KeyTerm, Error>;
 
-fn read_limits(fields: &mut Fields) -> Result<Limits, Error> {
-    let mut budget = |name: &str| match fields.dollars(name)? {
+/// The parameters of [`read_terms`].
+const TERMS: [(&str, ReadTerm); 9] = [
+    ("name", |fields, name| label(fields, name).map(KeyTerm::Name)),
+    ("allowed_models", |fields, name| patterns(fields, name).map(KeyTerm::AllowedModels)),
+    ("expires_at", |fields, name| end(fields, name).map(KeyTerm::ExpiresAt)),
+    ("budget_usd", |fields, name| budget(fields, name).map(KeyTerm::Budget)),
+    ("budget_daily_usd", |fields, name| budget(fields, name).map(KeyTerm::BudgetDaily)),
+    ("budget_monthly_usd", |fields, name| budget(fields, name).map(KeyTerm::BudgetMonthly)),
+    ("budget_soft", |fields, name| Ok(KeyTerm::BudgetSoft(fields.truth(name)?.unwrap_or(false)))),
+    ("rate_limit_rpm", |fields, name| count(fields, name).map(KeyTerm::RateLimitRpm)),
+    ("max_concurrent", |fields, name| count(fields, name).map(KeyTerm::MaxConcurrent)),
+];
+
+/// What is said about a key, new or not; what is not named is not among it.
+fn read_terms(fields: &mut Fields) -> Result<Vec<KeyTerm>, Error> {
+    let mut terms = Vec::new();
+    for (name, read) in TERMS {
+        if fields.names(name) {
+            terms.push(read(fields, name)?);
+        }
+    }
+    Ok(terms)
+}
+
+fn label(fields: &mut Fields, name: &str) -> Result<Option<String>, Error> {
+    match fields.text(name)? {
+        Some(label) if label.chars().count() > 200 => {
+            Err(Error::invalid(name, format!("'{name}' has at most 200 characters.")))
+        }
+        label => Ok(label),
+    }
+}
+
+fn patterns(fields: &mut Fields, name: &str) -> Result<Vec<String>, Error> {
+    let patterns = fields.texts(name)?.unwrap_or_default();
+    match patterns.iter().find(|pattern| Glob::new(pattern).is_err()) {
+        Some(bad) => Err(Error::invalid(name, format!("'{bad}' is not a pattern such as 'flux.*'."))),
+        None => Ok(patterns),
+    }
+}
+
+fn end(fields: &mut Fields, name: &str) -> Result<Option<Timestamp>, Error> {
+    let Some(text) = fields.text(name)? else { return Ok(None) };
+    let end = Timestamp::parse(&text).filter(|at| *at > Timestamp::now());
+    let wrong = || Error::invalid(name, format!("'{name}' should be a moment in the future, in ISO 8601."));
+    end.ok_or_else(wrong).map(Some)
+}
+
+fn budget(fields: &mut Fields, name: &str) -> Result<Option<Usd>, Error> {
+    match fields.dollars(name)? {
         Some(amount) if amount < Usd::ZERO => Err(Error::invalid(name, format!("'{name}' should not be below 0."))),
         amount => Ok(amount),
-    };
-    let (budget, budget_daily, budget_monthly) =
-        (budget("budget_usd")?, budget("budget_daily_usd")?, budget("budget_monthly_usd")?);
-    let mut count = |name: &str| {
-        fields.number(name, 1, 1_000_000).map(|number| number.and_then(|number| i64::try_from(number).ok()))
-    };
-    Ok(Limits {
-        budget,
-        budget_daily,
-        budget_monthly,
-        rate_limit_rpm: count("rate_limit_rpm")?,
-        max_concurrent: count("max_concurrent")?,
-        budget_soft: fields.truth("budget_soft")?.unwrap_or(false),
-    })
+    }
+}
+
+fn count(fields: &mut Fields, name: &str) -> Result<Option<i64>, Error> {
+    Ok(fields.number(name, 1, 1_000_000)?.and_then(|count| i64::try_from(count).ok()))
 }
 
 fn missing() -> Error {

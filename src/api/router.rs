@@ -37,7 +37,7 @@ impl Api {
             .route("/webhooks/deliveries", get(webhooks::deliveries))
             .route("/webhooks/deliveries/{id}/redeliver", post(webhooks::redeliver))
             .route("/keys", get(keys::list).post(keys::create))
-            .route("/keys/{id}", get(keys::one).delete(keys::revoke))
+            .route("/keys/{id}", get(keys::one).patch(keys::change).delete(keys::revoke))
             .route("/keys/{id}/rotate", post(keys::rotate));
         Router::new()
             .nest("/openai/v1", compatible.clone())

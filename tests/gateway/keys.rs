@@ -1,4 +1,4 @@
-//! Keys: made, shown once, rotated, revoked at once, scoped.
+//! Keys: made, shown once, changed, rotated, revoked at once, scoped.
 
 use super::kit::Kit;
 use reqwest::header::CONTENT_TYPE;
@@ -70,8 +70,101 @@ async fn a_normal_key_manages_nothing_and_sees_its_own_account() {
 }
 
 #[tokio::test]
+async fn limits_are_raised_lowered_and_lifted() {
+    let kit = Kit::start().await;
+    let made = kit.post("/v1/keys", &json!({"name": "ci", "budget_usd": 0.02, "rate_limit_rpm": 900})).await.json;
+    let (key, path) = (secret(&made), format!("/v1/keys/{}", made["id"].as_str().unwrap()));
+    let buy = async || {
+        let got = generate(&kit, &key, "openai/gpt-image-2").await;
+        (got.status, got.json["error"]["code"].as_str().unwrap_or("none").to_owned())
+    };
+    let change = async |terms: Value| {
+        let changed = kit.patch(&path, &terms).await;
+        assert_eq!((changed.status, &changed.json), (200, &kit.get(&path).await.json), "{terms}");
+        changed.json
+    };
+    let (bought, no_more) = ((200, "none".to_owned()), (402, "INSUFFICIENT_BALANCE".to_owned()));
+    while buy().await == bought {}
+    assert_eq!(buy().await, no_more, "used up");
+    let spent = kit.get(&path).await.json["spent_usd"].as_f64().unwrap();
+    let raised = change(json!({"budget_usd": "1.5"})).await;
+    assert_eq!((&raised["budget_usd"], &raised["spent_usd"]), (&json!(1.5), &json!(spent)));
+    assert_eq!((&raised["rate_limit_rpm"], &raised["name"]), (&json!(900), &json!("ci")), "what is not named stays");
+    assert_eq!(buy().await, bought, "at once");
+    assert!(kit.get(&path).await.json["spent_usd"].as_f64().unwrap() > spent, "counted on from what was spent");
+    for budget in ["budget_usd", "budget_daily_usd", "budget_monthly_usd"] {
+        change(json!({budget: spent})).await;
+        assert_eq!(buy().await, no_more, "{budget}: what was spent before counts");
+        assert_eq!(change(json!({budget: null})).await[budget], Value::Null);
+        assert_eq!(buy().await, bought, "{budget} is lifted");
+    }
+    change(json!({"budget_daily_usd": 0, "budget_soft": true})).await;
+    assert_eq!(buy().await, bought, "told and not refused");
+    assert_eq!(change(json!({"budget_soft": null})).await["budget_soft"], false);
+    assert_eq!(buy().await, no_more);
+
+    change(json!({"budget_daily_usd": null, "rate_limit_rpm": 1, "allowed_models": ["openai/*"]})).await;
+    // Two of three are in the same minute, at least.
+    let refused = [buy().await, buy().await, buy().await];
+    assert!(refused.iter().any(|(status, _)| *status == 429), "{refused:?}");
+    let terms = json!({"rate_limit_rpm": null, "max_concurrent": 3, "allowed_models": ["mock-*"], "name": "CI"});
+    let named = change(terms).await;
+    assert_eq!(
+        (&named["name"], &named["max_concurrent"], &named["rate_limit_rpm"]),
+        (&json!("CI"), &json!(3), &json!(null))
+    );
+    assert_eq!(buy().await, (403, "FORBIDDEN".to_owned()));
+    let end = "2099-01-01T00:00:00.000Z";
+    assert_eq!(change(json!({"allowed_models": null, "expires_at": "2099-01-01"})).await["expires_at"], end);
+    assert_eq!(buy().await, bought);
+    assert_eq!(change(json!({})).await["expires_at"], end);
+    assert_eq!(change(json!({"expires_at": null, "name": null})).await["name"], Value::Null);
+    kit.running.stop().await;
+}
+
+#[tokio::test]
+async fn only_admins_change_keys_that_there_are() {
+    let kit = Kit::start().await;
+    let made = kit.post("/v1/keys", &json!({"budget_usd": 1})).await.json;
+    let (key, path) = (secret(&made), format!("/v1/keys/{}", made["id"].as_str().unwrap()));
+    let own =
+        kit.raw(|client, base| client.patch(format!("{base}{path}")).bearer_auth(&key).body("{\"budget_usd\": 9}"));
+    assert_eq!(own.await.error(), (403, "FORBIDDEN", "none"), "not even its own");
+    assert_eq!(kit.get(&path).await.json["budget_usd"], json!(1.0));
+    assert_eq!(kit.patch("/v1/keys/nobody", &json!({"name": "x"})).await.error().0, 404);
+    kit.delete(&path).await;
+    assert_eq!(
+        kit.patch(&path, &json!({"budget_usd": 2})).await.error().0,
+        404,
+        "a revoked key has no limits to change"
+    );
+    kit.running.stop().await;
+}
+
+#[tokio::test]
 async fn bad_key_requests_name_their_field() {
     let kit = Kit::start().await;
+    let made = kit.post("/v1/keys", &json!({"name": "steady", "budget_usd": 3})).await.json;
+    let path = format!("/v1/keys/{}", made["id"].as_str().unwrap());
+    for (body, param) in [
+        (json!({"name": "x".repeat(201)}), "name"),
+        (json!({"name": "changed", "budget_usd": "much"}), "budget_usd"),
+        (json!({"name": "changed", "budget_daily_usd": -0.01}), "budget_daily_usd"),
+        (json!({"name": "changed", "budget_monthly_usd": 1e300}), "budget_monthly_usd"),
+        (json!({"name": "changed", "budget_soft": "maybe"}), "budget_soft"),
+        (json!({"name": "changed", "rate_limit_rpm": 0}), "rate_limit_rpm"),
+        (json!({"name": "changed", "max_concurrent": 1.5}), "max_concurrent"),
+        (json!({"name": "changed", "expires_at": "2001-01-01"}), "expires_at"),
+        (json!({"name": "changed", "allowed_models": ["[z"]}), "allowed_models"),
+        (json!({"name": "changed", "admin": true}), "admin"),
+        (json!({"name": "changed", "account": "acme"}), "account"),
+        (json!({"name": "changed", "spent_usd": 0}), "spent_usd"),
+    ] {
+        let got = kit.patch(&path, &body).await;
+        assert_eq!(got.error(), (400, "INVALID_REQUEST", param), "{body}: {}", got.json);
+    }
+    let kept = kit.get(&path).await.json;
+    assert_eq!((&kept["name"], &kept["budget_usd"]), (&json!("steady"), &json!(3.0)), "nothing by halves");
     for (body, param) in [
         (json!({"name": 7}), "name"),
         (json!({"account": "nobody"}), "account"),

@@ -12,6 +12,11 @@ const MOST: i64 = 1_000_000_000_000_000;
 pub(in crate::api) struct Fields(pub(in crate::api) Map<String, Value>);
 
 impl Fields {
+    /// Whether anything is said of it, be it `null`.
+    pub(in crate::api) fn names(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// Takes a value; `null` counts as absent.
     pub(in crate::api) fn take(&mut self, name: &str) -> Option<Value> {
         self.0.remove(name).filter(|value| !value.is_null())

@@ -72,6 +72,10 @@ impl Kit {
         read(self.request(Method::POST, path).body(body.to_string()).header("content-type", "application/json")).await
     }
 
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Got {
+        read(self.request(Method::PATCH, path).body(body.to_string()).header("content-type", "application/json")).await
+    }
+
     pub(crate) async fn delete(&self, path: &str) -> Got {
         read(self.request(Method::DELETE, path)).await
     }
