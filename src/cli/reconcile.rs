@@ -12,6 +12,7 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
+use std::iter;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,12 +33,41 @@ pub(super) struct Reconcile {
     /// Minutes that the two sides may be apart about the time of a call.
     #[arg(long, default_value_t = 15)]
     minutes: u64,
-    /// From this moment on; the file's first when not given.
+    /// From this moment on; the beginning of the file's first day (UTC) when not given.
     #[arg(long, value_parser = moment)]
     from: Option<Timestamp>,
-    /// Before this moment; the end of the file's last day when not given.
+    /// Before this moment; the end of the file's last day (UTC) when not given.
     #[arg(long, value_parser = moment)]
     to: Option<Timestamp>,
+}
+
+/// The time that is looked at.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    from: Timestamp,
+    /// The first moment after it.
+    to: Timestamp,
+}
+
+impl Span {
+    fn holds(self, at: Timestamp) -> bool {
+        (self.from..self.to).contains(&at)
+    }
+
+    fn wider(self, by: Duration) -> Self {
+        Self { from: self.from.minus(by), to: self.to.plus(by) }
+    }
+
+    /// The same with the rest of its first and last day (UTC).
+    fn whole_days(self) -> Self {
+        let last = Timestamp::from_millis(self.to.millis().saturating_sub(1)).day();
+        Self { from: start_of(self.from.day()), to: start_of(last.saturating_add(1)) }
+    }
+}
+
+/// The first moment of a day, counted from 1970.
+fn start_of(day: i64) -> Timestamp {
+    Timestamp::from_millis(day.saturating_mul(86_400_000))
 }
 
 /// One call that the log says was bought, or may have been.
@@ -73,36 +103,46 @@ pub(super) async fn run(command: Reconcile, config: &Config) -> Result<(), Failu
     let layout = LAYOUTS.iter().find(|layout| layout.provider == command.provider);
     let layout = layout.ok_or_else(|| Failure::Said(format!("--provider should be one of {}", known())))?;
     let renamed = command.columns.clone().unwrap_or_default();
-    let mut lines = invoice::read(layout, &renamed, File::open(&command.file)?).map_err(Failure::Said)?;
-    let span = span(&command, &lines)?;
-    lines.retain(|line| (span.0..span.1).contains(&line.at));
+    let unreadable = |error| Failure::Said(format!("{}: {error}", command.file.display()));
+    let file = File::open(&command.file).map_err(unreadable)?;
+    let mut lines = invoice::read(layout, &renamed, file).map_err(Failure::Said)?;
+    // Calls are billed a little after they were begun, so those at an edge are looked for on the other side of it. Days
+    // are compared whole.
+    let (span, apart) = match (span(&command, &lines)?, Duration::from_secs(command.minutes.saturating_mul(60))) {
+        (span, _) if layout.daily => (span.whole_days(), Duration::ZERO),
+        asked => asked,
+    };
+    let around = span.wider(apart);
+    lines.retain(|line| around.holds(line.at));
     let store = Store::open(&config.database.without_journal()).await?;
-    let bought = read_log(&store, command.logged_as.as_deref().unwrap_or(layout.provider), span).await;
+    let provider = command.logged_as.as_deref().unwrap_or(layout.provider);
+    let bought = read_log(&store, provider, around.wider(apart)).await;
     store.close().await;
-    report(layout, &lines, &bought?, Duration::from_secs(command.minutes * 60))
+    report(layout, &lines, &bought?, span, apart)
 }
 
-/// The time that is looked at.
-fn span(command: &Reconcile, lines: &[Line]) -> Result<(Timestamp, Timestamp), Failure> {
+/// What was asked for, else every day that the file has a line of: one that lacks its first call would hide it.
+fn span(command: &Reconcile, lines: &[Line]) -> Result<Span, Failure> {
     let nothing = || Failure::Said("the file holds no amount; say --from and --to".to_owned());
-    let from = command.from.or_else(|| lines.iter().map(|line| line.at).min()).ok_or_else(nothing)?;
-    let last = || lines.iter().map(|line| Timestamp::from_millis((line.at.day() + 1) * 86_400_000)).max();
-    Ok((from, command.to.or_else(last).ok_or_else(nothing)?))
+    let days = || lines.iter().map(|line| line.at.day());
+    let from = command.from.or_else(|| days().min().map(start_of)).ok_or_else(nothing)?;
+    let last = || days().max().map(|day| start_of(day + 1));
+    Ok(Span { from, to: command.to.or_else(last).ok_or_else(nothing)? })
 }
 
-async fn read_log(store: &Store, provider: &str, span: (Timestamp, Timestamp)) -> Result<Vec<Bought>, Failure> {
+async fn read_log(store: &Store, provider: &str, span: Span) -> Result<Vec<Bought>, Failure> {
     // A call begins after its request came in.
-    let before = span.0.minus(Duration::from_hours(1));
+    let before = span.from.minus(Duration::from_hours(1));
     let filter = Filter {
         created_after: Some(before),
-        created_before: Some(Timestamp::from_millis(span.1.millis() - 1)),
+        created_before: Some(Timestamp::from_millis(span.to.millis().saturating_sub(1))),
         ..Filter::default()
     };
     let (mut bought, mut last) = (Vec::new(), None);
     while let Some(records) = store.next_requests(&filter, last.as_ref()).await? {
         last = records.last().map(|record| (record.created_at, record.id.clone()));
         let calls = records.iter().flat_map(|record| calls(record, provider));
-        bought.extend(calls.filter(|call| (span.0..span.1).contains(&call.at)));
+        bought.extend(calls.filter(|call| span.holds(call.at)));
     }
     Ok(bought)
 }
@@ -132,16 +172,20 @@ fn calls(record: &Record, provider: &str) -> Vec<Bought> {
     priced.collect()
 }
 
-fn report(layout: &Layout, lines: &[Line], bought: &[Bought], apart: Duration) -> Result<(), Failure> {
-    let billed: Usd = lines.iter().map(|line| line.amount).sum();
-    let logged: Usd = bought.iter().filter(|call| !call.uncertain).map(|call| call.amount).sum();
-    say(format!("{}: {} lines, {billed}", layout.provider, lines.len()))?;
-    say(format!("the log: {} calls, {logged}", bought.iter().filter(|call| !call.uncertain).count()))?;
-    let differences = if layout.daily { compare_days(lines, bought)? } else { compare_calls(lines, bought, apart)? };
-    if differences == 0 {
-        return say("Both sides agree.");
+fn report(layout: &Layout, lines: &[Line], bought: &[Bought], span: Span, apart: Duration) -> Result<(), Failure> {
+    let billed: Vec<Usd> = lines.iter().filter(|line| span.holds(line.at)).map(|line| line.amount).collect();
+    let sure = bought.iter().filter(|call| !call.uncertain && span.holds(call.at));
+    let logged: Vec<Usd> = sure.map(|call| call.amount).collect();
+    let sum = |amounts: &[Usd]| amounts.iter().copied().sum::<Usd>();
+    say(format!("{}: {} lines, {}", layout.provider, billed.len(), sum(&billed)))?;
+    say(format!("the log: {} calls, {}", logged.len(), sum(&logged)))?;
+    let differences =
+        if layout.daily { compare_days(lines, bought)? } else { compare_calls(lines, bought, span, apart)? };
+    match differences {
+        0 => say("Both sides agree."),
+        1 => Err(Failure::Said("the two sides differ in 1 place".to_owned())),
+        more => Err(Failure::Said(format!("the two sides differ in {more} places"))),
     }
-    Err(Failure::Said(format!("the two sides differ in {differences} places")))
 }
 
 /// Day by day: what differs by more than the rounding of the provider's own sums.
@@ -164,66 +208,112 @@ fn compare_days(lines: &[Line], bought: &[Bought]) -> Result<usize, Failure> {
         // Half a cent is how exactly daily sums are told; a doubt may have been billed or not.
         if over < -5_000 || over > doubt.micros() + 5_000 {
             differences += 1;
-            let day = Timestamp::from_millis(day * 86_400_000).rfc3339();
+            let day = start_of(day).rfc3339();
             say(format!("{}: billed {billed}, logged {logged}, possibly besides {doubt}", &day[..10]))?;
         }
     }
     Ok(differences)
 }
 
-fn compare_calls(lines: &[Line], bought: &[Bought], apart: Duration) -> Result<usize, Failure> {
+/// Call by call. What lies outside the span is there to be found, not to be missed.
+fn compare_calls(lines: &[Line], bought: &[Bought], span: Span, apart: Duration) -> Result<usize, Failure> {
     let matched = matches(lines, bought, apart);
-    let cleared = matched.values().filter(|call| bought[**call].uncertain).count();
+    let cleared =
+        matched.iter().filter(|(line, call)| bought[**call].uncertain && span.holds(lines[**line].at)).count();
     if cleared > 0 {
         say(format!("{cleared} calls of which the log was not sure were billed."))?;
     }
     let found: BTreeSet<usize> = matched.values().copied().collect();
-    let unlogged: Vec<&Line> =
-        lines.iter().enumerate().filter(|(number, _)| !matched.contains_key(number)).map(|(_, line)| line).collect();
-    let unbilled: Vec<&Bought> = bought
-        .iter()
-        .enumerate()
-        .filter(|(number, call)| !found.contains(number) && !call.uncertain)
-        .map(|(_, call)| call)
-        .collect();
+    let mut unlogged: BTreeMap<usize, &Line> =
+        lines.iter().enumerate().filter(|(number, _)| !matched.contains_key(number)).collect();
+    let mut unbilled: BTreeMap<usize, &Bought> =
+        bought.iter().enumerate().filter(|(number, call)| !found.contains(number) && !call.uncertain).collect();
+    let mut repriced = Vec::new();
+    for (line, call) in same_model(&unlogged, &unbilled, apart) {
+        repriced.extend(unlogged.remove(&line).zip(unbilled.remove(&call)));
+    }
+    repriced.retain(|(line, call)| span.holds(line.at) || span.holds(call.at));
+    unlogged.retain(|_, line| span.holds(line.at));
+    unbilled.retain(|_, call| span.holds(call.at));
     if !unlogged.is_empty() {
         say("\nBilled, and not in the log:")?;
-        unlogged.iter().try_for_each(|line| say(format!("  {line}")))?;
+        unlogged.values().try_for_each(|line| say(format!("  {line}")))?;
     }
     if !unbilled.is_empty() {
         say("\nIn the log, and not billed:")?;
-        unbilled.iter().try_for_each(|call| say(format!("  {call}")))?;
+        unbilled.values().try_for_each(|call| say(format!("  {call}")))?;
     }
-    Ok(unlogged.len() + unbilled.len())
+    if !repriced.is_empty() {
+        say("\nBilled at another price than logged:")?;
+        repriced.iter().try_for_each(|(line, call)| say(format!("  {line}\n    the log: {call}")))?;
+    }
+    Ok(unlogged.len() + unbilled.len() + repriced.len())
 }
 
-/// Which line is which call: of the same amount, the nearest in time within the bounds; sure calls before doubtful ones.
+/// Which line is which call, both by their numbers: of the same amount, within the bounds; sure calls before doubtful ones.
 fn matches(lines: &[Line], bought: &[Bought], apart: Duration) -> BTreeMap<usize, usize> {
-    let apart = i64::try_from(apart.as_millis()).unwrap_or(i64::MAX);
-    let mut free: BTreeMap<(bool, i64), BTreeSet<(i64, usize)>> = BTreeMap::new();
-    for (number, call) in bought.iter().enumerate() {
-        free.entry((call.uncertain, call.amount.micros())).or_default().insert((call.at.millis(), number));
-    }
-    let mut order: Vec<usize> = (0..lines.len()).collect();
-    order.sort_by_key(|number| lines[*number].at);
     let mut matched = BTreeMap::new();
     for uncertain in [false, true] {
-        for number in &order {
-            let line = &lines[*number];
-            let Some(calls) = free.get_mut(&(uncertain, line.amount.micros())) else { continue };
-            if matched.contains_key(number) {
-                continue;
-            }
-            let at = line.at.millis();
+        let waiting = lines.iter().enumerate().filter(|(number, _)| !matched.contains_key(number));
+        let waiting = waiting.map(|(number, line)| (line.amount.micros(), line.at, number)).collect();
+        let calls = bought.iter().enumerate().filter(|(_, call)| call.uncertain == uncertain);
+        let calls: Vec<_> = calls.map(|(number, call)| (call.amount.micros(), call.at, number)).collect();
+        matched.extend(pairs(waiting, &calls, apart));
+    }
+    matched
+}
+
+/// Lines and calls that found nobody of their amount, but are of the same model, as far as the file names it.
+fn same_model(
+    lines: &BTreeMap<usize, &Line>,
+    calls: &BTreeMap<usize, &Bought>,
+    apart: Duration,
+) -> BTreeMap<usize, usize> {
+    let named = lines.iter().filter(|(_, line)| !line.what.is_empty());
+    let named = named.map(|(number, line)| (line.what.as_str(), line.at, *number)).collect();
+    // A route is the provider's name and what the provider calls the model.
+    let calls = calls.iter().filter_map(|(number, call)| Some((call.what.split_once('/')?.1, call.at, *number)));
+    let calls: Vec<_> = calls.collect();
+    pairs(named, &calls, apart)
+}
+
+/// One entry of a side: what has to be equal on both, when it was, its number.
+type Entry<K> = (K, Timestamp, usize);
+
+/// Pairs of a line and a call, no more than `apart` in time: as many as there can be, and of those the near ones, so that
+/// the one that is missing on a side is told and not another of its price.
+fn pairs<K: Ord + Copy>(mut lines: Vec<Entry<K>>, calls: &[Entry<K>], apart: Duration) -> BTreeMap<usize, usize> {
+    lines.sort_by_key(|(_, at, _)| *at);
+    let apart = i64::try_from(apart.as_millis()).unwrap_or(i64::MAX);
+    let growing = iter::successors(Some(1_i64), |width| width.checked_mul(2)).take_while(|width| *width < apart);
+    let (near, most) = (pairs_within(&lines, calls, growing.chain([apart])), pairs_within(&lines, calls, [apart]));
+    if near.len() < most.len() { most } else { near }
+}
+
+/// Tries these widths, in milliseconds, one after the other.
+fn pairs_within<K: Ord + Copy>(
+    lines: &[Entry<K>],
+    calls: &[Entry<K>],
+    widths: impl IntoIterator<Item = i64>,
+) -> BTreeMap<usize, usize> {
+    let mut free: BTreeMap<K, BTreeSet<(i64, usize)>> = BTreeMap::new();
+    for (key, at, number) in calls {
+        free.entry(*key).or_default().insert((at.millis(), *number));
+    }
+    let mut paired = BTreeMap::new();
+    for width in widths {
+        for (key, at, number) in lines {
+            let Some(calls) = free.get_mut(key).filter(|_| !paired.contains_key(number)) else { continue };
+            let (from, to) = (at.millis().saturating_sub(width), at.millis().saturating_add(width));
             // Both sides in the order of time: the earliest that is near enough leaves the later ones to later lines.
-            let near = calls.range((at.saturating_sub(apart), 0)..=(at.saturating_add(apart), usize::MAX)).next();
-            if let Some(call) = near.copied() {
+            let near = calls.range((from, 0)..=(to, usize::MAX)).next().copied();
+            if let Some(call) = near {
                 calls.remove(&call);
-                matched.insert(*number, call.1);
+                paired.insert(*number, call.1);
             }
         }
     }
-    matched
+    paired
 }
 
 #[cfg(test)]
@@ -246,6 +336,21 @@ mod tests {
         let bought = [call(11, 40, false), call(10, 40, false), call(300, 40, false), call(31, 70, true)];
         let matched = matches(&lines, &bought, Duration::from_mins(15));
         assert_eq!(matched, BTreeMap::from([(0, 1), (1, 0), (4, 3)]));
+    }
+
+    #[test]
+    fn the_call_that_nobody_billed_is_named() {
+        // One price all day, a call a minute, billed a second after; the invoice lacks the first.
+        let bought: Vec<_> = (0..60).map(|minute| call(minute, 40, false)).collect();
+        let lines: Vec<_> = (1..60)
+            .map(|minute| Line { at: call(minute, 0, false).at.plus(Duration::from_secs(1)), ..line(0, 0, 40) })
+            .collect();
+        let matched = matches(&lines, &bought, Duration::from_mins(15));
+        assert_eq!(matched, (0..59).map(|number| (number, number + 1)).collect());
+        // Billed at their end, fourteen minutes after they were begun: nearness misleads, and everyone finds a partner.
+        let lines = [line(2, 14, 40), line(3, 28, 40)];
+        let bought = [call(0, 40, false), call(13, 40, false)];
+        assert_eq!(matches(&lines, &bought, Duration::from_mins(15)), BTreeMap::from([(0, 0), (1, 1)]));
     }
 
     #[test]

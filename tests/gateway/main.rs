@@ -26,6 +26,7 @@ mod overrides;
 mod postgres;
 mod prices;
 mod program;
+mod reconcile;
 mod routing;
 mod shapes;
 mod streams;

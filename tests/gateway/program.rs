@@ -2,19 +2,26 @@
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-struct Shell {
+/// Where the program is run: a directory of its own and nothing in the environment.
+pub(crate) struct Shell {
     home: tempfile::TempDir,
 }
 
 impl Shell {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { home: tempfile::tempdir().unwrap() }
     }
 
-    fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+    /// The directory.
+    pub(crate) fn path(&self) -> &Path {
+        self.home.path()
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lumenfall"));
         command.args(arguments).env_clear().current_dir(self.home.path());
         command.envs(environment.iter().copied()).stdin(Stdio::null());
