@@ -123,6 +123,11 @@ impl Known {
         inner.bound(key);
     }
 
+    /// A key was revoked by this process: nobody gets in with it, even if the database is away from now on.
+    pub(super) fn forget(&self, id: &str) {
+        self.inner().keys.remove(id);
+    }
+
     fn card(&self, id: &str) -> Option<Card> {
         let inner = self.inner();
         inner.keys.get(id).filter(|(_, seen)| seen.elapsed() < STALE).map(|(card, _)| card.clone())
