@@ -10,7 +10,7 @@ use super::form::Part;
 use super::layers::REQUEST_ID;
 use super::visit::Visit;
 use super::wire::routing::read_timeout;
-use crate::base::Timestamp;
+use crate::base::{Timestamp, hex};
 use crate::error::{Error, ErrorKind};
 use crate::store::{Claim, Claimed, Kept, KeptBody, Record, Status};
 use axum::body::Body;
@@ -21,7 +21,6 @@ use futures::{TryStreamExt, stream};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -78,7 +77,7 @@ impl Once {
         fingerprint.files(files);
         let claim = Claim {
             account_id: visit.caller.key.account_id.clone(),
-            key_hash: hex(Sha256::digest(key.as_bytes()).as_slice()),
+            key_hash: hex(&Sha256::digest(key.as_bytes())),
             fingerprint: fingerprint.finish(),
             request_id: visit.arrival.id.clone(),
         };
@@ -296,15 +295,8 @@ impl Fingerprint {
     }
 
     fn finish(self) -> String {
-        hex(self.0.finalize().as_slice())
+        hex(&self.0.finalize())
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Keys and ids. Any key is good unless its text says otherwise: one that contains `bad` or `invalid` is unknown, one
 //! that contains `broke` belongs to an account without money.
 
+use crate::base::hex;
 use axum::http::{HeaderMap, header};
 use rand::Rng;
 
@@ -52,14 +53,6 @@ fn random_bytes() -> [u8; 16] {
     let mut bytes = [0u8; 16];
     rand::rng().fill_bytes(&mut bytes);
     bytes
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .filter_map(|digit| char::from_digit(digit.into(), 16))
-        .collect()
 }
 
 #[cfg(test)]
