@@ -17,8 +17,9 @@ use super::book::{Entry, Operation};
 use super::easel::Motif;
 use super::identity::{Key, fresh_uuid, read_key};
 use super::mischief;
+use super::sale::{Sale, turn_away};
 use super::shelf::Shelf;
-use super::steering::{Fault, Rule};
+use super::steering::Fault;
 use super::world::World;
 use crate::base::Usd;
 use crate::catalog::Route;
@@ -33,17 +34,10 @@ use error::Refusal;
 use request::{AT_ONCE, Order};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use std::time::Duration;
 use task::{Fate, Task};
 
 /// The provider's id.
 pub(super) const ID: &str = "alibaba";
-
-/// How long an answer at once takes unless a rule says otherwise.
-const LATENCY: Duration = Duration::from_millis(20);
-
-/// How many polls find a task unfinished unless a rule says otherwise.
-const POLLS: u32 = 2;
 
 /// The account, with what it had made.
 struct Desk {
@@ -92,11 +86,7 @@ async fn create(
     let mut model = None;
     let (order, route) = match admit(&desk.world, &endpoint, &headers, &body, &mut model) {
         Ok(admitted) => admitted,
-        Err(refusal) => {
-            let entry = Entry::new(ID, Operation::Create, refusal.status.as_u16());
-            desk.world.book.write(Entry { model, ..entry });
-            return refusal.into_response();
-        }
+        Err(refusal) => return turn_away(&desk.world, ID, model.as_deref(), refusal.into_response()),
     };
     if endpoint == AT_ONCE { answer(&desk, &headers, order, route).await } else { enqueue(&desk, order, route).await }
 }
@@ -129,85 +119,34 @@ fn admit(
     Ok((Order::read(&body, &route, endpoint)?, route))
 }
 
-/// The refusal that a rule asks for.
-fn refuse(rule: Option<&Rule>) -> Option<Refusal> {
-    match rule?.fault? {
-        Fault::Status => Some(Refusal::of_status(rule?.status.unwrap_or(503))),
-        Fault::Gone => Some(Refusal::no_model()),
-        _ => None,
-    }
-}
-
-/// A refusal on its way out, or nothing at all.
-async fn misbehave(world: &World, rule: Option<&Rule>, refusal: Option<Refusal>) -> Option<Response> {
-    match rule.and_then(|rule| rule.fault) {
-        Some(Fault::Hang) => return Some(world.hang().await),
-        Some(Fault::Reset) => return Some(mischief::reset()),
-        _ => {}
-    }
-    let mut response = refusal?.into_response();
-    if let Some(seconds) = rule.and_then(|rule| rule.retry_after) {
-        mischief::put(&mut response, "retry-after", &seconds.to_string());
-    }
-    Some(response)
-}
-
-/// Whether a fault leaves the work undone and unbilled.
-fn spared(rule: Option<&Rule>) -> bool {
-    rule.is_some_and(|rule| rule.fault.is_some_and(Fault::at_creation) && !rule.after_accept)
-}
-
-/// The status that the book shows: nothing, when nothing is answered.
-fn told(rule: Option<&Rule>, refusal: Option<&Refusal>) -> u16 {
-    match rule.and_then(|rule| rule.fault) {
-        Some(Fault::Hang | Fault::Reset) => 0,
-        _ => refusal.map_or(200, |refusal| refusal.status.as_u16()),
-    }
-}
-
 /// Pictures in the answer itself.
 async fn answer(desk: &Desk, headers: &HeaderMap, order: Order, route: Arc<Route>) -> Response {
     let world = &desk.world;
-    let rule = world.rules.pick(ID, &route, |fault| !fault.is_some_and(Fault::at_file));
-    let rule = rule.as_ref();
-    let fault = rule.and_then(|rule| rule.fault);
-    let task = Task::new(order, route, fault == Some(Fault::Refuse));
-    let refusal = refuse(rule).or_else(|| task.complaint());
-    let billed = if spared(rule) { Usd::ZERO } else { task.billed };
-    let entry = Entry::new(ID, Operation::Create, told(rule, refusal.as_ref()));
-    world.book.write(entry.model(&task.route.upstream).billed(billed));
-    tokio::time::sleep(rule.and_then(Rule::latency).unwrap_or(LATENCY)).await;
-    if let Some(response) = misbehave(world, rule, refusal).await {
-        return response;
+    let sale = Sale::steered(world, ID, &route, |fault| !fault.is_some_and(Fault::at_file));
+    let task = Task::new(order, route, sale.fault() == Some(Fault::Refuse));
+    let complaint = || task.complaint().map(IntoResponse::into_response);
+    let refusal = sale.refusal(Refusal::of_status, Refusal::no_model).or_else(complaint);
+    let billed = if sale.taken(refusal.is_some()) { task.billed } else { Usd::ZERO };
+    if let Some(ending) = sale.settle(refusal, billed).await {
+        return ending;
     }
-    let count = if fault == Some(Fault::Empty) { 0 } else { task.order.count };
-    let body = task.answer(&desk.base(headers), count);
+    let body = task.answer(&desk.base(headers), sale.delivered(task.order.count));
     desk.keep(task);
-    match fault {
-        Some(Fault::Garbage) => mischief::garbage(),
-        _ => Json(body).into_response(),
-    }
+    Json(body).into_response()
 }
 
 /// A task, to be asked after.
 async fn enqueue(desk: &Desk, order: Order, route: Arc<Route>) -> Response {
     let world = &desk.world;
-    let rule = world.rules.pick(ID, &route, |fault| fault.is_none_or(Fault::at_creation));
-    let rule = rule.as_ref();
-    let refused = rule.and_then(|rule| rule.fault) == Some(Fault::Refuse);
-    let mut task = Task::new(order, route, refused);
-    let (latency, polls) = (rule.and_then(Rule::latency), rule.and_then(|rule| rule.job_polls));
-    task.polls = polls.unwrap_or(if latency.is_some() { 0 } else { POLLS });
-    task.latency = latency.unwrap_or_default();
-    let refusal = refuse(rule);
-    let mut entry = Entry::new(ID, Operation::Create, told(rule, refusal.as_ref())).model(&task.route.upstream);
+    let sale = Sale::of_job(world, ID, &route);
+    let refusal = sale.refusal(Refusal::of_status, Refusal::no_model);
+    let mut task = Task::new(order, route, sale.fault() == Some(Fault::Refuse));
+    (task.polls, task.latency) = sale.pace();
     let body = json!({"request_id": fresh_uuid(), "output": {"task_status": "PENDING", "task_id": task.id}});
-    if refused || !spared(rule) {
-        entry = entry.job(&task.id).billed(task.billed);
+    if sale.take(refusal.as_ref(), &task.id, task.billed) {
         desk.keep(task);
     }
-    world.book.write(entry);
-    misbehave(world, rule, refusal).await.unwrap_or_else(|| Json(body).into_response())
+    sale.instead(refusal).await.unwrap_or_else(|| Json(body).into_response())
 }
 
 /// A task asked after: it moves one step. One that nobody knows is `UNKNOWN`, under HTTP 200.

@@ -17,10 +17,10 @@ mod task;
 #[cfg(test)]
 mod tests;
 
+use super::bill;
 use super::book::{Entry, Operation};
-use super::steering::{Fault, Rule};
+use super::sale::{Sale, turn_away};
 use super::world::World;
-use super::{bill, mischief};
 use crate::base::Usd;
 use crate::catalog::Route;
 use axum::extract::{Path, Query, State};
@@ -39,9 +39,6 @@ use task::{Fate, Task, Tasks};
 
 /// The provider's id.
 pub(super) const ID: &str = "bfl";
-
-/// How many polls find a task unfinished unless a rule says otherwise.
-const POLLS: u32 = 2;
 
 /// The service.
 struct Labs {
@@ -68,41 +65,16 @@ async fn submit(State(labs): State<Arc<Labs>>, Path(model): Path<String>, header
     let world = &labs.world;
     let (route, input, order) = match admit(world, &model, &headers, &body) {
         Ok(admitted) => admitted,
-        Err(refusal) => {
-            world.book.write(Entry::new(ID, Operation::Create, refusal.status.as_u16()).model(&model));
-            return refusal.into_response();
-        }
+        Err(refusal) => return turn_away(world, ID, Some(&model), refusal.into_response()),
     };
-    let rule = world.rules.pick(ID, &route, |fault| fault.is_none_or(Fault::at_creation));
-    let fault = rule.as_ref().and_then(|rule| rule.fault);
-    let refusal = match fault {
-        Some(Fault::Status) => Some(Refusal::of_status(rule.as_ref().and_then(|rule| rule.status).unwrap_or(503))),
-        Some(Fault::Gone) => Some(Refusal::no_path()),
-        _ => None,
-    };
-    let silent = matches!(fault, Some(Fault::Hang | Fault::Reset));
-    let status = if silent { 0 } else { refusal.as_ref().map_or(200, |refusal| refusal.status.as_u16()) };
-    let mut entry = Entry::new(ID, Operation::Create, status).model(&model);
-    let mut ticket = Value::Null;
-    if !(silent || refusal.is_some()) || rule.as_ref().is_some_and(|rule| rule.after_accept) {
-        let task = begin(route, &input, order, rule.as_ref());
-        entry = entry.job(&task.id).billed(task.billed());
-        ticket = describe(&task, &base(&labs, &headers));
+    let sale = Sale::of_job(world, ID, &route);
+    let refusal = sale.refusal(Refusal::of_status, Refusal::no_path);
+    let task = begin(route, &input, order, &sale);
+    let ticket = describe(&task, &base(&labs, &headers));
+    if sale.take(refusal.as_ref(), &task.id, task.billed()) {
         labs.tasks.add(task);
     }
-    world.book.write(entry);
-    match (fault, refusal) {
-        (Some(Fault::Hang), _) => world.hang().await,
-        (Some(Fault::Reset), _) => mischief::reset(),
-        (_, Some(refusal)) => {
-            let mut response = refusal.into_response();
-            if let Some(seconds) = rule.and_then(|rule| rule.retry_after) {
-                mischief::put(&mut response, "retry-after", &seconds.to_string());
-            }
-            response
-        }
-        (_, None) => Json(ticket).into_response(),
-    }
+    sale.instead(refusal).await.unwrap_or_else(|| Json(ticket).into_response())
 }
 
 /// A legal call: the model, what was sent, and what it means.
@@ -130,9 +102,9 @@ fn identify(headers: &HeaderMap) -> Result<bool, Refusal> {
 }
 
 /// The task, its fate and its cost.
-fn begin(route: Arc<Route>, input: &Map<String, Value>, order: Order, rule: Option<&Rule>) -> Task {
+fn begin(route: Arc<Route>, input: &Map<String, Value>, order: Order, sale: &Sale<'_>) -> Task {
     let told = |word: &str| order.prompt.contains(word);
-    let fate = if told("[refuse]") || rule.and_then(|rule| rule.fault) == Some(Fault::Refuse) {
+    let fate = if sale.refuses(&order.prompt) {
         Fate::RequestModerated
     } else if told("[refuse output]") {
         Fate::ContentModerated
@@ -142,11 +114,9 @@ fn begin(route: Arc<Route>, input: &Map<String, Value>, order: Order, rule: Opti
         Fate::Made
     };
     let cost = cost(&route, input, &order);
-    let (latency, polls) = (rule.and_then(Rule::latency), rule.and_then(|rule| rule.job_polls));
     let mut task = Task::new(route, order, fate);
     task.cost = cost;
-    task.polls = polls.unwrap_or(if latency.is_some() { 0 } else { POLLS });
-    task.latency = latency.unwrap_or_default();
+    (task.polls, task.latency) = sale.pace();
     task
 }
 

@@ -15,8 +15,9 @@ mod tests;
 use super::book::{Entry, Operation};
 use super::easel::Motif;
 use super::identity::{Key, fresh_hex, read_key};
+use super::sale::{Sale, Why, turn_away};
 use super::shelf::Shelf;
-use super::steering::{Fault, Rule};
+use super::steering::Fault;
 use super::world::World;
 use super::{bill, mischief};
 use crate::base::{Timestamp, Usd};
@@ -33,17 +34,10 @@ use error::Refusal;
 use request::Order;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use std::time::Duration;
 use task::{Fate, Task};
 
 /// The provider's id.
 pub(super) const ID: &str = "byteplus";
-
-/// How long a picture takes unless a rule says otherwise.
-const LATENCY: Duration = Duration::from_millis(20);
-
-/// How many polls find a task unfinished unless a rule says otherwise.
-const POLLS: u32 = 2;
 
 /// The account: its tasks, and the pictures behind its links.
 struct Desk {
@@ -87,100 +81,45 @@ fn admit(
     if broke { Err(Refusal::no_money()) } else { Ok((body, route)) }
 }
 
-/// Writes a creating call down that costs nothing, and refuses it.
-fn reject(world: &World, refusal: Refusal, model: Option<&str>) -> Response {
-    let entry = Entry::new(ID, Operation::Create, refusal.status.as_u16());
-    world.book.write(match model {
-        Some(model) => entry.model(model),
-        None => entry,
-    });
-    refusal.into_response()
-}
-
-/// The refusal that a rule asks for.
-fn refuse(rule: Option<&Rule>, route: &Route) -> Option<Refusal> {
-    match rule?.fault? {
-        Fault::Status => Some(Refusal::of_status(rule?.status.unwrap_or(503))),
-        Fault::Gone => Some(Refusal::no_model(&route.upstream)),
-        _ => None,
-    }
-}
-
-/// A refusal on its way out, or nothing at all.
-async fn misbehave(world: &World, rule: Option<&Rule>, refusal: Option<Refusal>) -> Option<Response> {
-    match rule.and_then(|rule| rule.fault) {
-        Some(Fault::Hang) => return Some(world.hang().await),
-        Some(Fault::Reset) => return Some(mischief::reset()),
-        _ => {}
-    }
-    let mut response = refusal?.into_response();
-    if let Some(seconds) = rule.and_then(|rule| rule.retry_after) {
-        mischief::put(&mut response, "retry-after", &seconds.to_string());
-    }
-    Some(response)
-}
-
-/// Whether a fault leaves the work undone and unbilled.
-fn spared(rule: Option<&Rule>) -> bool {
-    rule.is_some_and(|rule| rule.fault.is_some_and(Fault::at_creation) && !rule.after_accept)
-}
-
-/// The status that the book shows: nothing, when nothing is answered.
-fn told(rule: Option<&Rule>, refusal: Option<&Refusal>) -> u16 {
-    match rule.and_then(|rule| rule.fault) {
-        Some(Fault::Hang | Fault::Reset) => 0,
-        _ => refusal.map_or(200, |refusal| refusal.status.as_u16()),
-    }
-}
-
 async fn generate(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes) -> Response {
     let world = &desk.world;
     let modes = [Mode::TextToImage, Mode::ImageEdit];
     let (body, route) = match admit(world, &headers, &body, &modes) {
         Ok(admitted) => admitted,
-        Err(refusal) => return sign(reject(world, refusal, None)),
+        Err(refusal) => return sign(turn_away(world, ID, None, refusal.into_response())),
     };
     let order = match Order::read(&body, &route) {
         Ok(order) => order,
-        Err(refusal) => return sign(reject(world, refusal, Some(&route.upstream))),
+        Err(refusal) => return sign(turn_away(world, ID, Some(&route.upstream), refusal.into_response())),
     };
-    let rule = world.rules.pick(ID, &route, |fault| order.inline || !fault.is_some_and(Fault::at_file));
-    let (rule, prompt) = (rule.as_ref(), &order.prompt);
-    let refused = prompt.contains("[refuse]") || rule.and_then(|rule| rule.fault) == Some(Fault::Refuse);
-    let failed = prompt.contains("[fail]").then(|| Refusal::of_status(500));
-    let doomed = refused || failed.is_some();
-    let refusal = refuse(rule, &route).or_else(|| refused.then(Refusal::moderated)).or(failed);
-    let free = doomed || spared(rule);
+    let sale = Sale::steered(world, ID, &route, |fault| order.inline || !fault.is_some_and(Fault::at_file));
+    let refusal = sale.why(&order.prompt).map(|why| match why {
+        Why::Status(status) => Refusal::of_status(status),
+        Why::Gone => Refusal::no_model(&route.upstream),
+        Why::Refused => Refusal::moderated(),
+        Why::Failed => Refusal::of_status(500),
+    });
+    let doomed = sale.refuses(&order.prompt) || order.prompt.contains("[fail]");
+    let free = doomed || !sale.taken(refusal.is_some());
     let billed = if free { Usd::ZERO } else { bill::price(&route.price, &body, order.size, 1) };
-    let entry = Entry::new(ID, Operation::Create, told(rule, refusal.as_ref())).model(&route.upstream).billed(billed);
-    world.book.write(entry);
-    tokio::time::sleep(rule.and_then(Rule::latency).unwrap_or(LATENCY)).await;
-    let fault = rule.and_then(|rule| rule.fault);
-    sign(match misbehave(world, rule, refusal).await {
-        Some(response) => response,
-        None if fault == Some(Fault::Garbage) => mischief::garbage(),
-        None => deliver(&desk, &headers, &order, &route, fault).await,
+    sign(match sale.settle(refusal.map(IntoResponse::into_response), billed).await {
+        Some(ending) => ending,
+        None => deliver(&desk, &headers, &order, &route, &sale).await,
     })
 }
 
 /// The picture, or what the fault leaves of it.
-async fn deliver(
-    desk: &Desk,
-    headers: &HeaderMap,
-    order: &Order,
-    route: &Arc<Route>,
-    fault: Option<Fault>,
-) -> Response {
+async fn deliver(desk: &Desk, headers: &HeaderMap, order: &Order, route: &Arc<Route>, sale: &Sale<'_>) -> Response {
     let size = order.size;
     let motif = Motif { prompt: Arc::clone(&order.prompt), index: 0, size, format: order.format, black: false };
     let mut data = Vec::new();
-    if fault != Some(Fault::Empty) {
+    if sale.delivered(1) > 0 {
         let mut slot = json!({"size": size.to_string()});
         if !route.formats.is_empty() {
             slot["output_format"] = order.format.name().into();
         }
         if order.inline {
-            let Some(file) = desk.world.easel.draw(&spoil(motif, fault)).await else {
+            let Some(file) = desk.world.easel.draw(&sale.spoil(motif)).await else {
                 return Refusal::of_status(500).into_response();
             };
             slot["b64_json"] = base64_simd::STANDARD.encode_to_string(&file).into();
@@ -199,10 +138,7 @@ async fn deliver(
         "data": data,
         "usage": {"generated_images": made, "output_tokens": tokens, "total_tokens": tokens},
     });
-    match fault {
-        Some(Fault::Truncate) => mischief::truncate("application/json", &answer.to_string().into()),
-        _ => Json(answer).into_response(),
-    }
+    sale.answer(&answer, false)
 }
 
 fn spoil(motif: Motif, fault: Option<Fault>) -> Motif {
@@ -224,30 +160,21 @@ async fn create(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes) 
     let modes = [Mode::TextToVideo, Mode::ImageToVideo];
     let (body, route) = match admit(world, &headers, &body, &modes) {
         Ok(admitted) => admitted,
-        Err(refusal) => return sign(reject(world, refusal, None)),
+        Err(refusal) => return sign(turn_away(world, ID, None, refusal.into_response())),
     };
-    let rule = world.rules.pick(ID, &route, |fault| fault.is_none_or(Fault::at_creation));
-    let rule = rule.as_ref();
-    let refused = rule.and_then(|rule| rule.fault) == Some(Fault::Refuse);
+    let sale = Sale::of_job(world, ID, &route);
+    let refused = sale.fault() == Some(Fault::Refuse);
     let mut task = match Task::read(&body, Arc::clone(&route), refused) {
         Ok(task) => task,
-        Err(refusal) => return sign(reject(world, refusal, Some(&route.upstream))),
+        Err(refusal) => return sign(turn_away(world, ID, Some(&route.upstream), refusal.into_response())),
     };
-    let (latency, polls) = (rule.and_then(Rule::latency), rule.and_then(|rule| rule.job_polls));
-    task.polls = polls.unwrap_or(if latency.is_some() { 0 } else { POLLS });
-    task.latency = latency.unwrap_or_default();
-    let refusal = refuse(rule, &route);
-    let mut entry = Entry::new(ID, Operation::Create, told(rule, refusal.as_ref())).model(&route.upstream);
+    (task.polls, task.latency) = sale.pace();
+    let refusal = sale.refusal(Refusal::of_status, || Refusal::no_model(&route.upstream));
     let id = task.id.clone();
-    if refused || !spared(rule) {
-        entry = entry.job(&id).billed(task.billed);
+    if sale.take(refusal.as_ref(), &id, task.billed) {
         desk.tasks.add(id.clone(), task);
     }
-    world.book.write(entry);
-    sign(match misbehave(world, rule, refusal).await {
-        Some(response) => response,
-        None => Json(json!({"id": id})).into_response(),
-    })
+    sign(sale.instead(refusal).await.unwrap_or_else(|| Json(json!({"id": id})).into_response()))
 }
 
 /// A task asked after: it moves one step.

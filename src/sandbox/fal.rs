@@ -21,7 +21,7 @@ use super::book::{Entry, Operation};
 use super::identity::{Key, read_key};
 use super::lists;
 use super::mischief;
-use super::steering::{Fault, Rule};
+use super::sale::{Sale, turn_away};
 use super::world::World;
 use crate::base::Usd;
 use crate::catalog::Route;
@@ -40,9 +40,6 @@ use std::sync::Arc;
 
 /// The provider's id.
 pub(super) const ID: &str = "fal";
-
-/// How many polls find a job unfinished unless a rule says otherwise.
-const POLLS: u32 = 2;
 
 /// The queue.
 struct Queue {
@@ -68,41 +65,16 @@ async fn submit(
     let world = &queue.world;
     let (route, input) = match admit(world, &endpoint, &headers, &body) {
         Ok(admitted) => admitted,
-        Err(refusal) => {
-            world.book.write(Entry::new(ID, Operation::Create, refusal.status.as_u16()).model(&endpoint));
-            return refusal.into_response();
-        }
+        Err(refusal) => return turn_away(world, ID, Some(&endpoint), refusal.into_response()),
     };
-    let rule = world.rules.pick(ID, &route, |fault| fault.is_none_or(Fault::at_creation));
-    let fault = rule.as_ref().and_then(|rule| rule.fault);
-    let refusal = match fault {
-        Some(Fault::Status) => Some(Refusal::of_status(rule.as_ref().and_then(|rule| rule.status).unwrap_or(503))),
-        Some(Fault::Gone) => Some(Refusal::no_app(&endpoint)),
-        _ => None,
-    };
-    let silent = matches!(fault, Some(Fault::Hang | Fault::Reset));
-    let status = if silent { 0 } else { refusal.as_ref().map_or(200, |refusal| refusal.status.as_u16()) };
-    let mut entry = Entry::new(ID, Operation::Create, status).model(&endpoint);
-    let mut accepted = Value::Null;
-    if !(silent || refusal.is_some()) || rule.as_ref().is_some_and(|rule| rule.after_accept) {
-        let job = enqueue(route, &input, rule.as_ref());
-        entry = entry.job(&job.id).billed(job.billed);
-        accepted = describe(&job, &base(&queue, &headers), &Phase::Queued);
+    let sale = Sale::of_job(world, ID, &route);
+    let refusal = sale.refusal(Refusal::of_status, || Refusal::no_app(&endpoint));
+    let job = enqueue(route, &input, &sale);
+    let accepted = describe(&job, &base(&queue, &headers), &Phase::Queued);
+    if sale.take(refusal.as_ref(), &job.id, job.billed) {
         queue.jobs.add(job);
     }
-    world.book.write(entry);
-    match (fault, refusal) {
-        (Some(Fault::Hang), _) => world.hang().await,
-        (Some(Fault::Reset), _) => mischief::reset(),
-        (_, Some(refusal)) => {
-            let mut response = refusal.into_response();
-            if let Some(seconds) = rule.and_then(|rule| rule.retry_after) {
-                mischief::put(&mut response, "retry-after", &seconds.to_string());
-            }
-            response
-        }
-        (_, None) => Json(accepted).into_response(),
-    }
+    sale.instead(refusal).await.unwrap_or_else(|| Json(accepted).into_response())
 }
 
 /// Key, endpoint, money, JSON: what the ingress looks at. It does not look at the input.
@@ -133,12 +105,11 @@ fn identify(headers: &HeaderMap) -> Result<bool, Refusal> {
 
 /// The job, its fate and its bill. 5xx, refusals before the model ran and bad input cost nothing; a picture that the
 /// safety checker blackened was made.
-fn enqueue(route: Arc<Route>, input: &Map<String, Value>, rule: Option<&Rule>) -> Job {
+fn enqueue(route: Arc<Route>, input: &Map<String, Value>, sale: &Sale<'_>) -> Job {
     let (order, fate) = match Order::read(input, &route) {
         Err(complaints) => (Order::default(), Fate::Invalid(complaints)),
         Ok(order) => {
-            let refused = order.prompt.contains("[refuse]") || rule.and_then(|rule| rule.fault) == Some(Fault::Refuse);
-            let fate = match (refused, order.prompt.contains("[fail]")) {
+            let fate = match (sale.refuses(&order.prompt), order.prompt.contains("[fail]")) {
                 (true, _) if endpoint::open_weights(&route) && order.seconds.is_none() => Fate::Blackened,
                 (true, _) => Fate::Refused,
                 (false, true) => Fate::Failed,
@@ -148,13 +119,11 @@ fn enqueue(route: Arc<Route>, input: &Map<String, Value>, rule: Option<&Rule>) -
         }
     };
     let runs = matches!(fate, Fate::Made | Fate::Blackened);
-    let (latency, polls) = (rule.and_then(Rule::latency), rule.and_then(|rule| rule.job_polls));
     let mut job = Job::new(route, order, fate);
     if runs {
         (job.units, job.billed) = meter::read(&job.route, input, &job.order);
     }
-    job.polls = polls.unwrap_or(if latency.is_some() { 0 } else { POLLS });
-    job.latency = latency.unwrap_or_default();
+    (job.polls, job.latency) = sale.pace();
     job
 }
 

@@ -78,8 +78,8 @@ async fn answer(world: &World, model: &str, endpoint: Endpoint, headers: &Header
         Ok(admitted) => admitted,
         Err(refusal) => return turn_away(world, ID, Some(&upstream), refusal.into_response()),
     };
-    let sale = Sale::open(world, ID, &route, &order.prompt);
-    let refusal = match sale.why {
+    let sale = Sale::open(world, ID, &route);
+    let refusal = match sale.why(&order.prompt) {
         Some(Why::Refused) => Some(deliver(world, &order, &sale, true).await),
         Some(Why::Status(status)) => Some(Refusal::of_status(status).into_response()),
         Some(Why::Gone) => Some(Refusal::of_status(404).into_response()),

@@ -123,8 +123,8 @@ async fn answer(
         Ok(admitted) => admitted,
         Err(refusal) => return turn_away(world, ID, Some(model), tell(refusal)),
     };
-    let sale = Sale::open(world, ID, &route, &order.prompt);
-    let refusal = sale.why.map(|why| match why {
+    let sale = Sale::open(world, ID, &route);
+    let refusal = sale.why(&order.prompt).map(|why| match why {
         Why::Status(status) => tell(of_status(status)),
         Why::Gone => tell(of_status(404)),
         Why::Refused if order.prompt.contains("[refuse]") => {

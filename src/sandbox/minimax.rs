@@ -7,13 +7,11 @@
 mod request;
 mod video;
 
-use super::book::{Entry, Operation};
-use super::easel::Motif;
+use super::bill;
 use super::files::Files;
 use super::identity::{Key, fresh_hex, read_key};
-use super::steering::{Fault, Rule};
+use super::sale::{Sale, Why, turn_away};
 use super::world::World;
-use super::{bill, mischief};
 use crate::base::Usd;
 use crate::catalog::Route;
 use crate::media::Format;
@@ -26,13 +24,9 @@ use bytes::Bytes;
 use request::Order;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The provider's id.
 pub(super) const ID: &str = "minimax";
-
-/// How long a call takes unless a rule says otherwise.
-const LATENCY: Duration = Duration::from_millis(20);
 
 struct Studio {
     world: Arc<World>,
@@ -88,11 +82,7 @@ pub(super) fn router(world: Arc<World>) -> Router {
 async fn generate(State(studio): State<Arc<Studio>>, headers: HeaderMap, body: Bytes) -> Response {
     match admit(&studio.world, &headers, &body) {
         Ok((order, route)) => make(&studio, &order, &route, &headers).await,
-        Err((refusal, model)) => {
-            let entry = Entry::new(ID, Operation::Create, refusal.status.as_u16());
-            studio.world.book.write(if let Some(model) = model { entry.model(&model) } else { entry });
-            refusal.into_response()
-        }
+        Err((refusal, model)) => turn_away(&studio.world, ID, model.as_deref(), refusal.into_response()),
     }
 }
 
@@ -120,54 +110,31 @@ fn admit(world: &World, headers: &HeaderMap, body: &[u8]) -> Result<(Order, Arc<
 
 async fn make(studio: &Studio, order: &Order, route: &Route, headers: &HeaderMap) -> Response {
     let world = &studio.world;
-    let rule = world.rules.pick(ID, route, |_| true);
-    let fault = rule.as_ref().and_then(|rule| rule.fault);
-    let taken = fault.is_none_or(|fault| !fault.at_creation()) || rule.as_ref().is_some_and(|rule| rule.after_accept);
-    let refusal = refuse(order, route, rule.as_ref());
-    let silent = matches!(fault, Some(Fault::Hang | Fault::Reset));
-    let status = if silent { 0 } else { refusal.as_ref().map_or(200, |refusal| refusal.status.as_u16()) };
-    let billed = if taken && !order.doomed() {
+    let sale = Sale::open(world, ID, route);
+    let refusal = sale.why(&order.prompt).map(|why| match why {
+        Why::Status(status) => Refusal::of_status(status),
+        Why::Gone => Refusal::new(2013, format!("invalid params, unknown model '{}'", route.upstream)),
+        Why::Refused => Refusal::new(1026, "input new_sensitive"),
+        Why::Failed => Refusal::new(1000, "unknown error"),
+    });
+    let bill = if sale.taken(refusal.is_some()) && !order.doomed() {
         bill::price(&route.price, &order.input, order.size, order.count.into())
     } else {
         Usd::ZERO
     };
-    world.book.write(Entry::new(ID, Operation::Create, status).model(&route.upstream).billed(billed));
-    tokio::time::sleep(rule.as_ref().and_then(Rule::latency).unwrap_or(LATENCY)).await;
-    match (fault, refusal) {
-        (Some(Fault::Hang), _) => world.hang().await,
-        (Some(Fault::Reset), _) => mischief::reset(),
-        (_, Some(refusal)) => {
-            let mut response = refusal.into_response();
-            if let Some(seconds) = rule.and_then(|rule| rule.retry_after) {
-                mischief::put(&mut response, "retry-after", &seconds.to_string());
-            }
-            response
-        }
-        (Some(Fault::Garbage), None) => mischief::garbage(),
-        (fault, None) => deliver(studio, order, fault, headers).await,
-    }
-}
-
-/// The refusal that a rule or the prompt asks for.
-fn refuse(order: &Order, route: &Route, rule: Option<&Rule>) -> Option<Refusal> {
-    let sensitive = || Refusal::new(1026, "input new_sensitive");
-    match rule.and_then(|rule| rule.fault) {
-        Some(Fault::Status) => Some(Refusal::of_status(rule.and_then(|rule| rule.status).unwrap_or(503))),
-        Some(Fault::Gone) => Some(Refusal::new(2013, format!("invalid params, unknown model '{}'", route.upstream))),
-        Some(Fault::Refuse) => Some(sensitive()),
-        _ if order.prompt.contains("[refuse]") => Some(sensitive()),
-        _ if order.prompt.contains("[fail]") => Some(Refusal::new(1000, "unknown error")),
-        _ => None,
+    match sale.settle(refusal.map(IntoResponse::into_response), bill).await {
+        Some(ending) => ending,
+        None => deliver(studio, order, &sale, headers).await,
     }
 }
 
 /// The pictures, or what the fault leaves of them.
-async fn deliver(studio: &Studio, order: &Order, fault: Option<Fault>, headers: &HeaderMap) -> Response {
+async fn deliver(studio: &Studio, order: &Order, sale: &Sale<'_>, headers: &HeaderMap) -> Response {
     let id = fresh_hex();
-    let count = if fault == Some(Fault::Empty) { 0 } else { order.count };
+    let count = sale.delivered(order.count);
     let (mut texts, mut links) = (Vec::new(), Vec::new());
     for index in 0..count {
-        let motif = spoil(order.motif(index), fault);
+        let motif = sale.spoil(order.motif(index));
         if order.inline {
             let Some(file) = studio.world.easel.draw(&motif).await else { return unable() };
             texts.push(base64_simd::STANDARD.encode_to_string(&file));
@@ -185,18 +152,7 @@ async fn deliver(studio: &Studio, order: &Order, fault: Option<Fault>, headers: 
         "metadata": {"success_count": count.to_string(), "failed_count": (order.count - count).to_string()},
         "base_resp": {"status_code": 0, "status_msg": "success"},
     });
-    if fault == Some(Fault::Truncate) {
-        return mischief::truncate("application/json", &answer.to_string().into());
-    }
-    Json(answer).into_response()
-}
-
-fn spoil(motif: Motif, fault: Option<Fault>) -> Motif {
-    match fault {
-        Some(Fault::WrongType) => motif.wrong_type(),
-        Some(Fault::WrongSize) => motif.wrong_size(),
-        _ => motif,
-    }
+    sale.answer(&answer, false)
 }
 
 /// A result file, for anybody who has its link.

@@ -15,11 +15,10 @@ mod request;
 mod tests;
 mod usage;
 
-use super::book::{Entry, Operation};
 use super::easel::Motif;
 use super::identity::{Key, fresh_hex, read_key};
 use super::mischief;
-use super::steering::{Fault, Rule};
+use super::sale::{Sale, Why, turn_away};
 use super::world::{World, today};
 use crate::base::{Timestamp, Usd};
 use crate::catalog::Route;
@@ -34,14 +33,10 @@ use form::Form;
 use request::Order;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::Instant;
 
 /// The provider's id.
 pub(super) const ID: &str = "openai";
-
-/// How long a call takes unless a rule says otherwise. The real one takes half a minute.
-const LATENCY: Duration = Duration::from_millis(20);
 
 pub(super) fn router(world: Arc<World>) -> Router {
     Router::new()
@@ -72,7 +67,7 @@ async fn serve(world: &World, admitted: Admitted) -> Response {
     let id = format!("req_{}", fresh_hex());
     let response = match admitted {
         Ok((order, route)) => make(world, &order, &route, &id).await,
-        Err((refusal, model)) => reject(world, refusal, model.as_deref()),
+        Err((refusal, model)) => turn_away(world, ID, model.as_deref(), refusal.into_response()),
     };
     dress(response, &id, started)
 }
@@ -106,76 +101,36 @@ fn identify(headers: &HeaderMap) -> Result<bool, Refusal> {
     }
 }
 
-/// Writes a call down that costs nothing, and refuses it.
-fn reject(world: &World, refusal: Refusal, model: Option<&str>) -> Response {
-    let entry = Entry::new(ID, Operation::Create, refusal.status.as_u16());
-    world.book.write(match model {
-        Some(model) => entry.model(model),
-        None => entry,
-    });
-    refusal.into_response()
-}
-
 async fn make(world: &World, order: &Order, route: &Route, id: &str) -> Response {
-    let rule = world.rules.pick(ID, route, |_| true);
-    let wait = rule.as_ref().and_then(Rule::latency).unwrap_or(LATENCY);
-    let fault = rule.as_ref().and_then(|rule| rule.fault);
-    let accepted =
-        fault.is_none_or(|fault| !fault.at_creation()) || rule.as_ref().is_some_and(|rule| rule.after_accept);
-    let refusal = refuse(order, route, rule.as_ref(), id);
-    let status = match (fault, &refusal) {
-        (Some(Fault::Hang | Fault::Reset), _) => 0,
-        (_, Some(refusal)) => refusal.status.as_u16(),
-        (_, None) => 200,
-    };
+    let sale = Sale::open(world, ID, route);
+    let refusal = sale.why(&order.prompt).map(|why| match why {
+        Why::Status(status) => Refusal::of_status(status),
+        Why::Gone => Refusal::no_model(&route.upstream),
+        Why::Refused => Refusal::moderated(id),
+        Why::Failed => Refusal::of_status(500),
+    });
     // A prompt that is refused or fails is never billed; a fault is, when the job had been taken.
+    let accepted = sale.taken(refusal.is_some());
     let bill = if accepted && !order.doomed() { usage::bill(order) } else { Usd::ZERO };
-    world.book.write(Entry::new(ID, Operation::Create, status).model(&route.upstream).billed(bill));
-    tokio::time::sleep(wait).await;
-    match (fault, refusal) {
-        (Some(Fault::Hang), _) => world.hang().await,
-        (Some(Fault::Reset), _) => mischief::reset(),
-        (_, Some(refusal)) => {
-            let mut response = refusal.into_response();
-            if let Some(seconds) = rule.and_then(|rule| rule.retry_after) {
-                mischief::put(&mut response, "retry-after", &seconds.to_string());
-            }
-            response
-        }
-        (Some(Fault::Garbage), None) => mischief::garbage(),
-        (fault, None) => deliver(world, order, fault).await,
-    }
-}
-
-/// The refusal that a rule or the prompt asks for.
-fn refuse(order: &Order, route: &Route, rule: Option<&Rule>, id: &str) -> Option<Refusal> {
-    match rule.and_then(|rule| rule.fault) {
-        Some(Fault::Status) => Some(Refusal::of_status(rule.and_then(|rule| rule.status).unwrap_or(503))),
-        Some(Fault::Gone) => Some(Refusal::no_model(&route.upstream)),
-        Some(Fault::Refuse) => Some(Refusal::moderated(id)),
-        _ if order.prompt.contains("[refuse]") => Some(Refusal::moderated(id)),
-        _ if order.prompt.contains("[fail]") => Some(Refusal::of_status(500)),
-        _ => None,
+    match sale.settle(refusal.map(IntoResponse::into_response), bill).await {
+        Some(ending) => ending,
+        None => deliver(world, order, &sale).await,
     }
 }
 
 /// The pictures, or what the fault leaves of them.
-async fn deliver(world: &World, order: &Order, fault: Option<Fault>) -> Response {
-    let count = if fault == Some(Fault::Empty) { 0 } else { order.n };
+async fn deliver(world: &World, order: &Order, sale: &Sale<'_>) -> Response {
     let mut data = Vec::new();
-    for index in 0..count {
+    for index in 0..sale.delivered(order.n) {
         let motif =
             Motif { prompt: Arc::clone(&order.prompt), index, size: order.size, format: order.format, black: false };
-        let motif = match fault {
-            Some(Fault::WrongType) => motif.wrong_type(),
-            Some(Fault::WrongSize) => motif.wrong_size(),
-            _ => motif,
+        let Some(file) = world.easel.draw(&sale.spoil(motif)).await else {
+            return Refusal::of_status(500).into_response();
         };
-        let Some(file) = world.easel.draw(&motif).await else { return Refusal::of_status(500).into_response() };
         data.push(json!({"b64_json": base64_simd::STANDARD.encode_to_string(&file)}));
     }
     if order.stream.is_some() {
-        return events::answer(world, order, &data, fault == Some(Fault::Truncate)).await;
+        return events::answer(world, order, &data, sale.breaks_off()).await;
     }
     let answer = json!({
         "created": Timestamp::now().seconds(),
@@ -186,10 +141,7 @@ async fn deliver(world: &World, order: &Order, fault: Option<Fault>) -> Response
         "size": order.size.to_string(),
         "usage": usage::report(order),
     });
-    if fault == Some(Fault::Truncate) {
-        return mischief::truncate("application/json", &answer.to_string().into());
-    }
-    Json(answer).into_response()
+    sale.answer(&answer, false)
 }
 
 /// The headers of every answer.

@@ -14,17 +14,17 @@ mod video;
 
 use super::book::{Entry, Operation};
 use super::easel::Motif;
-use super::identity::{Key, read_key};
+use super::identity::{Key, fresh_uuid, read_key};
 use super::lists;
 use super::mischief;
+use super::sale::{Sale, Why};
 use super::shelf::Shelf;
-use super::steering::{Fault, Rule};
 use super::world::World;
 use crate::base::{Timestamp, Usd};
 use crate::catalog::Route;
 use crate::job::Mode;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -33,13 +33,9 @@ use error::Refusal;
 use request::{Film, Order};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The provider's id.
 pub(super) const ID: &str = "openrouter";
-
-/// How long a call takes unless a rule says otherwise.
-const LATENCY: Duration = Duration::from_millis(20);
 
 /// What a picture costs here, in millionths of a dollar, and the tokens that it is said to have.
 const PICTURE: i64 = 40_000;
@@ -114,56 +110,26 @@ async fn make(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes) ->
         Err(refusal) => return refusal.into_response(),
     };
     let world = &desk.world;
-    let rule = world.rules.pick(ID, &route, |_| true);
-    let fault = rule.as_ref().and_then(|rule| rule.fault);
-    let refusal = refuse(fault, rule.as_ref(), &order.prompt, &route);
-    let silent = matches!(fault, Some(Fault::Hang | Fault::Reset));
-    let taken = !silent && refusal.is_none() || rule.as_ref().is_some_and(|rule| rule.after_accept);
-    let bill = Usd::from_micros(if taken { PICTURE * i64::from(order.n) } else { 0 });
-    let status = if silent { 0 } else { refusal.as_ref().map_or(200, |refusal| refusal.status.as_u16()) };
-    world.book.write(Entry::new(ID, Operation::Create, status).model(&route.upstream).billed(bill));
-    tokio::time::sleep(rule.as_ref().and_then(Rule::latency).unwrap_or(LATENCY)).await;
-    match (fault, refusal) {
-        (Some(Fault::Hang), _) => world.hang().await,
-        (Some(Fault::Reset), _) => mischief::reset(),
-        (_, Some(refusal)) => answer(refusal, rule.as_ref()),
-        (Some(Fault::Garbage), None) => mischief::garbage(),
-        (fault, None) => deliver(world, &order, fault, bill).await,
+    let sale = Sale::open(world, ID, &route);
+    let refusal = sale.why(&order.prompt).map(|why| match why {
+        Why::Status(status) => Refusal::of_status(status),
+        Why::Gone => Refusal::no_model(&route.upstream),
+        Why::Refused => Refusal::moderated(&order.prompt, &route.upstream),
+        Why::Failed => Refusal::late(&route.upstream),
+    });
+    let bill = Usd::from_micros(if sale.taken(refusal.is_some()) { PICTURE * i64::from(order.n) } else { 0 });
+    match sale.settle(refusal.map(IntoResponse::into_response), bill).await {
+        Some(ending) => ending,
+        None => deliver(world, &order, &sale, bill).await,
     }
-}
-
-/// The refusal that a rule or the prompt asks for.
-fn refuse(fault: Option<Fault>, rule: Option<&Rule>, prompt: &str, route: &Route) -> Option<Refusal> {
-    match fault {
-        Some(Fault::Status) => Some(Refusal::of_status(rule.and_then(|rule| rule.status).unwrap_or(503))),
-        Some(Fault::Gone) => Some(Refusal::no_model(&route.upstream)),
-        Some(Fault::Refuse) => Some(Refusal::moderated(prompt, &route.upstream)),
-        Some(Fault::Hang | Fault::Reset) => None,
-        _ if prompt.contains("[refuse]") => Some(Refusal::moderated(prompt, &route.upstream)),
-        _ if prompt.contains("[fail]") => Some(Refusal::late(&route.upstream)),
-        _ => None,
-    }
-}
-
-fn answer(refusal: Refusal, rule: Option<&Rule>) -> Response {
-    let mut response = refusal.into_response();
-    if let Some(seconds) = rule.and_then(|rule| rule.retry_after) {
-        mischief::put(&mut response, "retry-after", &seconds.to_string());
-    }
-    response
 }
 
 /// The pictures, or what the fault leaves of them.
-async fn deliver(world: &World, order: &Order, fault: Option<Fault>, bill: Usd) -> Response {
+async fn deliver(world: &World, order: &Order, sale: &Sale<'_>, bill: Usd) -> Response {
     let mut data = Vec::new();
-    for index in 0..if fault == Some(Fault::Empty) { 0 } else { order.n } {
+    for index in 0..sale.delivered(order.n) {
         let (prompt, size, format) = (Arc::clone(&order.prompt), order.size, order.format);
-        let motif = Motif { prompt, index, size, format, black: false };
-        let motif = match fault {
-            Some(Fault::WrongType) => motif.wrong_type(),
-            Some(Fault::WrongSize) => motif.wrong_size(),
-            _ => motif,
-        };
+        let motif = sale.spoil(Motif { prompt, index, size, format, black: false });
         let Some(file) = world.easel.draw(&motif).await else { return Refusal::of_status(500).into_response() };
         let text = base64_simd::STANDARD.encode_to_string(&file);
         data.push(json!({"b64_json": text, "media_type": order.format.mime()}));
@@ -183,13 +149,10 @@ async fn deliver(world: &World, order: &Order, fault: Option<Fault>, bill: Usd) 
         "completion_tokens_details": {"image_tokens": tokens},
     });
     if order.stream {
-        return stream(&data, &usage, fault == Some(Fault::Truncate));
+        return stream(&data, &usage, sale.breaks_off());
     }
     let body = json!({"created": Timestamp::now().seconds(), "data": data, "usage": usage});
-    if fault == Some(Fault::Truncate) {
-        return mischief::truncate("application/json", &body.to_string().into());
-    }
-    Json(body).into_response()
+    sale.answer(&body, false)
 }
 
 /// The same as events: one unfinished picture (the finished one stands for it), words about it, the picture.
@@ -219,26 +182,16 @@ async fn film(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes) ->
         Err(refusal) => return refusal.into_response(),
     };
     let world = &desk.world;
-    let rule = world.rules.pick(ID, &route, |fault| fault.is_none_or(Fault::at_creation));
-    let fault = rule.as_ref().and_then(|rule| rule.fault);
+    let mut sale = Sale::of_job(world, ID, &route);
+    sale.made = StatusCode::ACCEPTED;
     // What is refused or fails is told by the job.
-    let refusal = refuse(fault.filter(|fault| *fault != Fault::Refuse), rule.as_ref(), "", &route);
-    let silent = matches!(fault, Some(Fault::Hang | Fault::Reset));
-    let status = if silent { 0 } else { refusal.as_ref().map_or(202, |refusal| refusal.status.as_u16()) };
-    let mut entry = Entry::new(ID, Operation::Create, status).model(&route.upstream);
-    let mut ticket = Value::Null;
-    if !silent && refusal.is_none() || rule.as_ref().is_some_and(|rule| rule.after_accept) {
-        let (id, bill) = video::enqueue(&desk, film, &route, rule.as_ref());
-        entry = entry.job(&id).billed(bill);
-        ticket = video::ticket(&id, &format!("{}/{ID}", world.base_url(&headers)));
+    let refusal = sale.refusal(Refusal::of_status, || Refusal::no_model(&route.upstream));
+    let (id, job) = (fresh_uuid(), video::Job::new(film, route, &sale));
+    if sale.take(refusal.as_ref(), &id, job.bill()) {
+        desk.jobs.add(id.clone(), job);
     }
-    world.book.write(entry);
-    match (fault, refusal) {
-        (Some(Fault::Hang), _) => world.hang().await,
-        (Some(Fault::Reset), _) => mischief::reset(),
-        (_, Some(refusal)) => answer(refusal, rule.as_ref()),
-        (_, None) => (axum::http::StatusCode::ACCEPTED, Json(ticket)).into_response(),
-    }
+    let told = || (sale.made, Json(video::ticket(&id, &format!("{}/{ID}", world.base_url(&headers))))).into_response();
+    sale.instead(refusal).await.unwrap_or_else(told)
 }
 
 /// `GET /images/models`

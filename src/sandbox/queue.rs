@@ -7,9 +7,9 @@ use super::book::{Entry, Operation};
 use super::clip::clip;
 use super::easel::Motif;
 use super::mischief;
-use super::sale::Why;
+use super::sale::{Sale, Why, turn_away};
 use super::shelf::Shelf;
-use super::steering::{Fault, Rule};
+use super::steering::Fault;
 use super::world::{World, today};
 use crate::base::{Timestamp, Usd};
 use crate::catalog::Route;
@@ -20,9 +20,6 @@ use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// How many polls find a job unfinished unless a rule says otherwise.
-const POLLS: u32 = 2;
 
 /// What becomes of a job. It is settled when the job is taken, and told when it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +81,7 @@ impl Job {
             fate: Fate::Made,
             billed: price,
             created: Timestamp::now(),
-            polls: POLLS,
+            polls: 0,
             polled: 0,
             latency: Duration::ZERO,
             born: Instant::now(),
@@ -144,9 +141,8 @@ impl Queue {
         prompt: &str,
         refuse: impl Fn(Why) -> Option<Response>,
     ) -> Result<Job, Response> {
-        let rule = self.world.rules.pick(self.provider, &job.route, |fault| fault.is_none_or(Fault::at_creation));
-        let rule = rule.as_ref();
-        let why = why(rule, prompt);
+        let sale = Sale::of_job(&self.world, self.provider, &job.route);
+        let why = sale.why(prompt);
         let refusal = why.and_then(refuse);
         job.fate = match why {
             Some(Why::Refused) => Fate::Refused,
@@ -156,35 +152,16 @@ impl Queue {
         if job.fate != Fate::Made {
             job.billed = Usd::ZERO;
         }
-        let (latency, polls) = (rule.and_then(Rule::latency), rule.and_then(|rule| rule.job_polls));
-        job.polls = polls.unwrap_or(if latency.is_some() { 0 } else { POLLS });
-        job.latency = latency.unwrap_or_default();
-        let fault = rule.and_then(|rule| rule.fault);
-        let silent = matches!(fault, Some(Fault::Hang | Fault::Reset));
-        let status = if silent { 0 } else { refusal.as_ref().map_or(200, |refusal| refusal.status().as_u16()) };
-        let mut entry = Entry::new(self.provider, Operation::Create, status).model(&job.route.upstream);
-        if !(silent || refusal.is_some()) || rule.is_some_and(|rule| rule.after_accept) {
-            entry = entry.job(&job.id).billed(job.billed);
+        (job.polls, job.latency) = sale.pace();
+        if sale.take(refusal.as_ref(), &job.id, job.billed) {
             self.jobs.add(job.id.clone(), job.clone());
         }
-        self.world.book.write(entry);
-        match (fault, refusal) {
-            (Some(Fault::Hang), _) => Err(self.world.hang().await),
-            (Some(Fault::Reset), _) => Err(mischief::reset()),
-            (_, Some(mut refusal)) => {
-                if let Some(seconds) = rule.and_then(|rule| rule.retry_after) {
-                    mischief::put(&mut refusal, "retry-after", &seconds.to_string());
-                }
-                Err(refusal)
-            }
-            (_, None) => Ok(job),
-        }
+        sale.instead(refusal).await.map_or(Ok(job), Err)
     }
 
     /// Writes a creating call down that was not admitted.
     pub(super) fn turn_away(&self, refusal: Response) -> Response {
-        self.world.book.write(Entry::new(self.provider, Operation::Create, refusal.status().as_u16()));
-        refusal
+        turn_away(&self.world, self.provider, None, refusal)
     }
 
     /// Somebody asks after a job: it moves one step. With it comes the fault that spoils the result, when it is done.
@@ -257,18 +234,6 @@ impl Queue {
             (Some(file), Some(Fault::Truncate)) => mischief::truncate(mime, &file),
             (Some(file), _) => ([(header::CONTENT_TYPE, mime)], Body::from(file)).into_response(),
         }
-    }
-}
-
-/// What a rule or the prompt has against the job.
-fn why(rule: Option<&Rule>, prompt: &str) -> Option<Why> {
-    match rule.and_then(|rule| rule.fault) {
-        Some(Fault::Status) => Some(Why::Status(rule.and_then(|rule| rule.status).unwrap_or(503))),
-        Some(Fault::Gone) => Some(Why::Gone),
-        Some(Fault::Refuse) => Some(Why::Refused),
-        _ if prompt.contains("[refuse]") => Some(Why::Refused),
-        _ if prompt.contains("[fail]") => Some(Why::Failed),
-        _ => None,
     }
 }
 

@@ -137,8 +137,8 @@ async fn answer(studio: &Studio, headers: &HeaderMap, admitted: Result<Admitted,
         Ok(admitted) => admitted,
         Err((refusal, model)) => return turn_away(world, ID, model.as_deref(), refusal.into_response()),
     };
-    let sale = Sale::open(world, ID, &route, &order.prompt);
-    let refusal = sale.why.map(|why| match why {
+    let sale = Sale::open(world, ID, &route);
+    let refusal = sale.why(&order.prompt).map(|why| match why {
         Why::Status(status) => Refusal::of_status(status),
         Why::Gone => Refusal::no_model(&route.upstream),
         Why::Refused => Refusal::moderated(),

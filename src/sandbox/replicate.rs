@@ -17,7 +17,7 @@ mod tests;
 
 use super::book::{Entry, Operation};
 use super::identity::{Key, read_key};
-use super::steering::{Fault, Rule};
+use super::sale::{Sale, turn_away};
 use super::world::World;
 use super::{bill, lists, mischief};
 use crate::base::Usd;
@@ -37,9 +37,6 @@ use std::time::Duration;
 
 /// The provider's id.
 pub(super) const ID: &str = "replicate";
-
-/// How many polls find a prediction unfinished unless a rule says otherwise.
-const POLLS: u32 = 2;
 
 /// The service.
 struct Service {
@@ -96,47 +93,24 @@ async fn create(
     let world = &service.world;
     let (route, input, order) = match admit(world, &model, headers, body) {
         Ok(admitted) => admitted,
-        Err(refusal) => {
-            world.book.write(Entry::new(ID, Operation::Create, refusal.status.as_u16()).model(&model));
-            return refusal.into_response();
-        }
+        Err(refusal) => return turn_away(world, ID, Some(&model), refusal.into_response()),
     };
-    let rule = world.rules.pick(ID, &route, |fault| fault.is_none_or(Fault::at_creation));
-    let fault = rule.as_ref().and_then(|rule| rule.fault);
-    let refusal = match fault {
-        Some(Fault::Status) => Some(Refusal::of_status(rule.as_ref().and_then(|rule| rule.status).unwrap_or(503))),
-        Some(Fault::Gone) => Some(Refusal::nothing()),
-        _ => None,
-    };
-    let silent = matches!(fault, Some(Fault::Hang | Fault::Reset));
-    let taken = !(silent || refusal.is_some()) || rule.as_ref().is_some_and(|rule| rule.after_accept);
-    let mut prediction = begin(route, input, order, rule.as_ref());
+    let mut sale = Sale::of_job(world, ID, &route);
+    let refusal = sale.refusal(Refusal::of_status, Refusal::nothing);
+    let mut prediction = begin(route, input, order, &sale);
     let wait = patience(headers);
     // How the call ends is known before it is answered.
-    let within = wait.is_some_and(|wait| prediction.latency <= wait)
-        && rule.as_ref().is_none_or(|rule| rule.job_polls.is_none());
+    let within = wait.is_some_and(|wait| prediction.latency <= wait) && sale.polls().is_none();
     if within {
         prediction.polls = 0;
     }
-    let made = if wait.is_some() && !within { StatusCode::ACCEPTED } else { StatusCode::CREATED };
-    let status = if silent { 0 } else { refusal.as_ref().map_or(made, |refusal| refusal.status).as_u16() };
-    let mut entry = Entry::new(ID, Operation::Create, status).model(&model);
-    if taken {
-        entry = entry.job(&prediction.id).billed(prediction.billed);
+    sale.made = if wait.is_some() && !within { StatusCode::ACCEPTED } else { StatusCode::CREATED };
+    if sale.take(refusal.as_ref(), &prediction.id, prediction.billed) {
         service.predictions.add(prediction.clone());
     }
-    world.book.write(entry);
-    match (fault, refusal) {
-        (Some(Fault::Hang), _) => world.hang().await,
-        (Some(Fault::Reset), _) => mischief::reset(),
-        (_, Some(refusal)) => {
-            let mut response = refusal.into_response();
-            if let Some(seconds) = rule.and_then(|rule| rule.retry_after) {
-                mischief::put(&mut response, "retry-after", &seconds.to_string());
-            }
-            response
-        }
-        (_, None) => begun(service, headers, &prediction, wait, made).await,
+    match sale.instead(refusal).await {
+        Some(ending) => ending,
+        None => begun(service, headers, &prediction, wait, sale.made).await,
     }
 }
 
@@ -207,9 +181,8 @@ fn identify(headers: &HeaderMap) -> Result<bool, Refusal> {
 }
 
 /// The prediction, its fate and its bill. What fails costs nothing here.
-fn begin(route: Arc<Route>, input: Map<String, Value>, order: Order, rule: Option<&Rule>) -> Prediction {
-    let refused = order.prompt.contains("[refuse]") || rule.and_then(|rule| rule.fault) == Some(Fault::Refuse);
-    let fate = match (refused, order.prompt.contains("[fail]")) {
+fn begin(route: Arc<Route>, input: Map<String, Value>, order: Order, sale: &Sale<'_>) -> Prediction {
+    let fate = match (sale.refuses(&order.prompt), order.prompt.contains("[fail]")) {
         (true, _) => Fate::Refused,
         (false, true) => Fate::Failed,
         (false, false) => Fate::Made,
@@ -222,11 +195,9 @@ fn begin(route: Arc<Route>, input: Map<String, Value>, order: Order, rule: Optio
         }
         _ => Usd::ZERO,
     };
-    let (latency, polls) = (rule.and_then(Rule::latency), rule.and_then(|rule| rule.job_polls));
     let mut prediction = Prediction::new(route, input, order, fate);
     prediction.billed = billed;
-    prediction.polls = polls.unwrap_or(if latency.is_some() { 0 } else { POLLS });
-    prediction.latency = latency.unwrap_or_default();
+    (prediction.polls, prediction.latency) = sale.pace();
     prediction
 }
 

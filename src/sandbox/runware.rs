@@ -16,7 +16,8 @@ use super::book::{Entry, Operation};
 use super::identity::{Key, read_key};
 use super::lists;
 use super::mischief;
-use super::steering::{Fault, Rule};
+use super::sale::{Sale, Why};
+use super::steering::Fault;
 use super::world::World;
 use crate::base::Usd;
 use crate::catalog::Route;
@@ -32,13 +33,9 @@ use request::{Order, is_uuid};
 use result::Shelf;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The provider's id.
 pub(super) const ID: &str = "runware";
-
-/// How long a task takes unless a rule says otherwise.
-const LATENCY: Duration = Duration::from_millis(20);
 
 struct Desk {
     world: Arc<World>,
@@ -171,54 +168,45 @@ async fn infer(desk: &Desk, task: &Map<String, Value>, broke: bool, base: &str, 
             return answer.complain(&complaint, task);
         }
     };
-    let rule = world.rules.pick(ID, &route, |fault| order.meets(fault));
-    let fault = rule.as_ref().and_then(|rule| rule.fault);
-    let after_accept = rule.as_ref().is_some_and(|rule| rule.after_accept);
-    let fate = judge(&order, &route, rule.as_ref());
+    let mut sale = Sale::steered(world, ID, &route, |fault| order.meets(fault));
+    let fate = judge(&order, &route, &sale);
     // A failed task is not billed, unless a rule breaks off what had been taken.
     let doomed = order.prompt.contains("[refuse]") || order.prompt.contains("[fail]");
-    let takes = fault.is_none_or(|fault| !fault.at_creation()) && fate.is_none();
-    let billed = if takes || (after_accept && !doomed) { order.bill() } else { Usd::ZERO };
-    let silent = matches!(fault, Some(Fault::Hang | Fault::Reset));
-    let told = fate.as_ref().filter(|_| !order.later || fault.is_some());
-    let status = if silent { 0 } else { told.map_or(200, |complaint| complaint.status.as_u16()) };
-    world.book.write(Entry::new(ID, Operation::Create, status).model(&route.upstream).job(id).billed(billed));
-    let latency = rule.as_ref().and_then(Rule::latency);
-    if order.later && (told.is_none() || after_accept) {
-        let polls = rule.as_ref().and_then(|rule| rule.job_polls);
-        desk.jobs.add(Job::new(id, Arc::clone(&route), order.clone(), fate.clone(), latency, polls));
+    let takes = !sale.silent() && fate.is_none();
+    let billed = if takes || (sale.after_accept() && !doomed) { order.bill() } else { Usd::ZERO };
+    let told = fate.as_ref().filter(|_| !order.later || sale.fault().is_some());
+    world.book.write(sale.entry(told.map(|complaint| complaint.status)).job(id).billed(billed));
+    if order.later && (told.is_none() || sale.after_accept()) {
+        desk.jobs.add(Job::new(id, Arc::clone(&route), order.clone(), fate.clone(), sale.pace()));
     } else {
-        tokio::time::sleep(latency.unwrap_or(LATENCY)).await;
+        sale.wait().await;
     }
-    match (fault, told) {
-        (Some(Fault::Hang), _) => answer.instead = Some(world.hang().await),
-        (Some(Fault::Reset), _) => answer.instead = Some(mischief::reset()),
-        (_, Some(complaint)) => {
-            answer.complain(complaint, task);
-            answer.retry_after = rule.and_then(|rule| rule.retry_after);
-        }
-        (Some(Fault::Garbage), None) => answer.instead = Some(mischief::garbage()),
-        (_, None) if order.later => {
-            answer.data.push(json!({"taskType": task["taskType"], "taskUUID": id}));
-        }
-        (fault, None) => {
-            answer.truncated = fault == Some(Fault::Truncate);
-            answer.data.extend(result::items(desk, &route, &order, id, base, fault).await);
-        }
+    if let Some(complaint) = told.filter(|_| !sale.silent()) {
+        answer.complain(complaint, task);
+        answer.retry_after = sale.take_retry_after();
+        return;
+    }
+    answer.instead = sale.instead(None).await;
+    if answer.instead.is_some() {
+        return;
+    }
+    if order.later {
+        answer.data.push(json!({"taskType": task["taskType"], "taskUUID": id}));
+    } else {
+        answer.truncated = sale.breaks_off();
+        answer.data.extend(result::items(desk, &route, &order, id, base, sale.fault()).await);
     }
 }
 
 /// What a rule or the prompt has in store for a task; nothing when it will be done.
-fn judge(order: &Order, route: &Route, rule: Option<&Rule>) -> Option<Complaint> {
-    // Where the check is asked for, an own model makes the picture and flags it.
-    let refusal = || (!(hosted(route) && order.checked)).then(|| Complaint::moderated(hosted(route)));
-    match rule.and_then(|rule| rule.fault) {
-        Some(Fault::Status) => Some(Complaint::of_status(rule.and_then(|rule| rule.status).unwrap_or(503))),
-        Some(Fault::Gone) => Some(Complaint::no_model(&route.upstream)),
-        Some(Fault::Refuse) => Some(Complaint::moderated(hosted(route))),
-        _ if order.prompt.contains("[refuse]") => refusal(),
-        _ if order.prompt.contains("[fail]") => Some(Complaint::failed(hosted(route))),
-        _ => None,
+fn judge(order: &Order, route: &Route, sale: &Sale<'_>) -> Option<Complaint> {
+    match sale.why(&order.prompt)? {
+        Why::Status(status) => Some(Complaint::of_status(status)),
+        Why::Gone => Some(Complaint::no_model(&route.upstream)),
+        // Where the check is asked for, an own model makes the picture and flags it.
+        Why::Refused if sale.fault() != Some(Fault::Refuse) && hosted(route) && order.checked => None,
+        Why::Refused => Some(Complaint::moderated(hosted(route))),
+        Why::Failed => Some(Complaint::failed(hosted(route))),
     }
 }
 

@@ -53,9 +53,10 @@ async fn make(
         Ok(admitted) => admitted,
         Err(refusal) => return turn_away(&world, ID, Some(&format!("{group}/{name}")), refusal.into_response()),
     };
-    let sale = Sale::open(&world, ID, &route, &order.prompt);
-    let filtered = sale.why == Some(Why::Refused) && !order.prompt.contains("[refuse]");
-    let refusal = match sale.why {
+    let sale = Sale::open(&world, ID, &route);
+    let why = sale.why(&order.prompt);
+    let filtered = why == Some(Why::Refused) && !order.prompt.contains("[refuse]");
+    let refusal = match why {
         Some(Why::Refused) if filtered => Some(deliver(&world, &order, &sale, true).await),
         Some(Why::Refused) => Some(Refusal::moderated().into_response()),
         Some(Why::Status(status)) => Some(Refusal::of_status(status).into_response()),

@@ -59,8 +59,8 @@ async fn generate(State(cloud): State<Arc<Cloud>>, headers: HeaderMap, body: Byt
         Ok(admitted) => admitted,
         Err((refusal, model)) => return turn_away(world, ID, model.as_deref(), refusal.into_response()),
     };
-    let sale = Sale::open(world, ID, &route, &order.prompt);
-    let refusal = sale.why.and_then(|why| refuse(why, &order, &route));
+    let sale = Sale::open(world, ID, &route);
+    let refusal = sale.why(&order.prompt).and_then(|why| refuse(why, &order, &route));
     let bill = bill::price(&route.price, &order.input, order.size, order.n.into());
     if let Some(ending) = sale.settle(refusal.map(IntoResponse::into_response), bill).await {
         return ending;

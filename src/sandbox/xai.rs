@@ -18,8 +18,8 @@ use super::book::{Entry, Operation};
 use super::easel::Motif;
 use super::identity::{Key, fresh_uuid, read_key};
 use super::mischief;
+use super::sale::Sale;
 use super::shelf::Shelf;
-use super::steering::{Fault, Rule};
 use super::world::{World, today};
 use crate::catalog::Route;
 use crate::job::Mode;
@@ -35,13 +35,9 @@ use error::Refusal;
 use request::{Film, Order};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The provider's id.
 pub(super) const ID: &str = "xai";
-
-/// How long a call takes unless a rule says otherwise.
-const LATENCY: Duration = Duration::from_millis(20);
 
 /// Slugs that lead to another model.
 const REDIRECTED: [&str; 2] = ["grok-imagine-image-quality", "grok-imagine-image-pro"];
@@ -134,38 +130,20 @@ fn find(world: &World, slug: &str, mode: Mode) -> Option<Arc<Route>> {
 
 async fn make(desk: &Desk, order: &Order, route: &Route, headers: &HeaderMap) -> Response {
     let world = &desk.world;
-    let rule = world.rules.pick(ID, route, |_| true);
-    let fault = rule.as_ref().and_then(|rule| rule.fault);
-    let refusal = match fault {
-        Some(Fault::Status) => Some(Refusal::of_status(rule.as_ref().and_then(|rule| rule.status).unwrap_or(503))),
-        Some(Fault::Gone) => Some(Refusal::no_model(&route.upstream)),
-        None if order.prompt.contains("[fail]") => Some(Refusal::of_status(500)),
-        _ => None,
-    };
-    let silent = matches!(fault, Some(Fault::Hang | Fault::Reset));
-    let taken = !silent && refusal.is_none() || rule.as_ref().is_some_and(|rule| rule.after_accept);
+    let sale = Sale::open(world, ID, route);
+    let failed = sale.fault().is_none() && order.prompt.contains("[fail]");
+    let refusal = sale.refusal(Refusal::of_status, || Refusal::no_model(&route.upstream));
+    let refusal = refusal.or_else(|| failed.then(|| Refusal::of_status(500).into_response()));
     // A picture that moderation holds back was made.
-    let ticks =
-        if taken { price::pictures(&route.upstream, &order.quality, &order.scale, order.n, order.inputs) } else { 0 };
-    let status = if silent { 0 } else { refusal.as_ref().map_or(200, |refusal| refusal.status.as_u16()) };
-    let entry = Entry::new(ID, Operation::Create, status).model(&route.upstream);
-    world.book.write(entry.billed(price::dollars(ticks)));
-    tokio::time::sleep(rule.as_ref().and_then(Rule::latency).unwrap_or(LATENCY)).await;
-    match (fault, refusal) {
-        (Some(Fault::Hang), _) => world.hang().await,
-        (Some(Fault::Reset), _) => mischief::reset(),
-        (_, Some(refusal)) => refuse(refusal, rule.as_ref()),
-        (Some(Fault::Garbage), None) => mischief::garbage(),
-        (fault, None) => deliver(desk, order, route, fault, ticks, headers).await,
+    let ticks = if sale.taken(refusal.is_some()) {
+        price::pictures(&route.upstream, &order.quality, &order.scale, order.n, order.inputs)
+    } else {
+        0
+    };
+    match sale.settle(refusal, price::dollars(ticks)).await {
+        Some(ending) => ending,
+        None => deliver(desk, order, route, &sale, ticks, headers).await,
     }
-}
-
-fn refuse(refusal: Refusal, rule: Option<&Rule>) -> Response {
-    let mut response = refusal.into_response();
-    if let Some(seconds) = rule.and_then(|rule| rule.retry_after) {
-        mischief::put(&mut response, "retry-after", &seconds.to_string());
-    }
-    response
 }
 
 /// The pictures, or what the fault leaves of them.
@@ -173,16 +151,17 @@ async fn deliver(
     desk: &Desk,
     order: &Order,
     route: &Route,
-    fault: Option<Fault>,
+    sale: &Sale<'_>,
     ticks: u64,
     headers: &HeaderMap,
 ) -> Response {
-    let blocked = fault == Some(Fault::Refuse) || order.prompt.contains("[refuse]");
+    let blocked = sale.refuses(&order.prompt);
     let mut data = Vec::new();
     for index in 0..order.n {
         let mut item = json!({"mime_type": "image/jpeg", "revised_prompt": "", "respect_moderation": !blocked});
-        let motif = spoil(order, index, fault);
-        item[if order.inline { "b64_json" } else { "url" }] = if blocked || fault == Some(Fault::Empty) {
+        let (prompt, size) = (Arc::clone(&order.prompt), order.size);
+        let motif = sale.spoil(Motif { prompt, index, size, format: Format::Jpeg, black: false });
+        item[if order.inline { "b64_json" } else { "url" }] = if blocked || sale.delivered(1) == 0 {
             "".into()
         } else if order.inline {
             let Some(file) = desk.world.easel.draw(&motif).await else {
@@ -191,26 +170,13 @@ async fn deliver(
             base64_simd::STANDARD.encode_to_string(&file).into()
         } else {
             let name = fresh_uuid();
-            desk.files.add(name.clone(), (motif, fault == Some(Fault::Truncate)));
+            desk.files.add(name.clone(), (motif, sale.breaks_off()));
             format!("{}/{ID}/files/{name}.jpeg", desk.world.base_url(headers)).into()
         };
         data.push(item);
     }
     let answer = json!({"data": data, "model": route.upstream, "usage": {"cost_in_usd_ticks": ticks}});
-    if fault == Some(Fault::Truncate) && order.inline {
-        return mischief::truncate("application/json", &answer.to_string().into());
-    }
-    Json(answer).into_response()
-}
-
-fn spoil(order: &Order, index: u32, fault: Option<Fault>) -> Motif {
-    let (prompt, size) = (Arc::clone(&order.prompt), order.size);
-    let motif = Motif { prompt, index, size, format: Format::Jpeg, black: false };
-    match fault {
-        Some(Fault::WrongType) => motif.wrong_type(),
-        Some(Fault::WrongSize) => motif.wrong_size(),
-        _ => motif,
-    }
+    sale.answer(&answer, !order.inline)
 }
 
 /// `POST /videos/generations`
@@ -220,29 +186,13 @@ async fn film(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes) ->
         Err(refusal) => return refusal.into_response(),
     };
     let world = &desk.world;
-    let rule = world.rules.pick(ID, &route, |fault| fault.is_none_or(Fault::at_creation));
-    let fault = rule.as_ref().and_then(|rule| rule.fault);
-    let refusal = match fault {
-        Some(Fault::Status) => Some(Refusal::of_status(rule.as_ref().and_then(|rule| rule.status).unwrap_or(503))),
-        Some(Fault::Gone) => Some(Refusal::no_model(&route.upstream)),
-        _ => None,
-    };
-    let silent = matches!(fault, Some(Fault::Hang | Fault::Reset));
-    let status = if silent { 0 } else { refusal.as_ref().map_or(200, |refusal| refusal.status.as_u16()) };
-    let mut entry = Entry::new(ID, Operation::Create, status).model(&route.upstream);
-    let mut answer = Value::Null;
-    if !silent && refusal.is_none() || rule.as_ref().is_some_and(|rule| rule.after_accept) {
-        let (id, ticks) = video::enqueue(&desk, film, &route, rule.as_ref());
-        entry = entry.job(&id).billed(price::dollars(ticks));
-        answer = video::ticket(&id);
+    let sale = Sale::of_job(world, ID, &route);
+    let refusal = sale.refusal(Refusal::of_status, || Refusal::no_model(&route.upstream));
+    let (id, job) = (fresh_uuid(), video::Job::new(film, route, &sale));
+    if sale.take(refusal.as_ref(), &id, price::dollars(job.ticks)) {
+        desk.jobs.add(id.clone(), job);
     }
-    world.book.write(entry);
-    match (fault, refusal) {
-        (Some(Fault::Hang), _) => world.hang().await,
-        (Some(Fault::Reset), _) => mischief::reset(),
-        (_, Some(refusal)) => refuse(refusal, rule.as_ref()),
-        (_, None) => Json(answer).into_response(),
-    }
+    sale.instead(refusal).await.unwrap_or_else(|| Json(json!({"request_id": id})).into_response())
 }
 
 /// A result file: public.

@@ -5,7 +5,8 @@ use super::super::book::{Entry, Operation};
 use super::super::easel::Motif;
 use super::super::identity::fresh_uuid;
 use super::super::mischief;
-use super::super::steering::{Fault, Rule};
+use super::super::sale::{Sale, turn_away};
+use super::super::steering::Fault;
 use super::error::Refusal;
 use super::request::Order;
 use super::{Endpoint, ID, Works, admit, identify};
@@ -19,14 +20,10 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tokio::time::Instant;
 
 /// How many jobs are kept.
 const KEPT: usize = 2_000;
-
-/// How many polls find a job unfinished unless a rule says otherwise.
-const POLLS: u32 = 2;
 
 /// One job.
 #[derive(Debug, Clone)]
@@ -43,9 +40,9 @@ struct Job {
 }
 
 impl Job {
-    fn new(route: Arc<Route>, order: Order, rule: Option<&Rule>) -> Self {
+    fn new(route: Arc<Route>, order: Order, sale: &Sale<'_>) -> Self {
         let told = |word: &str| order.prompt.contains(word);
-        let end = if told("[refuse]") || rule.and_then(|rule| rule.fault) == Some(Fault::Refuse) {
+        let end = if sale.refuses(&order.prompt) {
             "Request Moderated"
         } else if told("[refuse output]") {
             "Content Moderated"
@@ -54,10 +51,8 @@ impl Job {
         } else {
             "Ready"
         };
-        let latency = rule.and_then(Rule::latency);
-        let polls = rule.and_then(|rule| rule.job_polls).unwrap_or(if latency.is_some() { 0 } else { POLLS });
-        let due = Instant::now() + latency.unwrap_or(Duration::ZERO);
-        Self { id: fresh_uuid(), route, order, end, polls, due }
+        let (polls, latency) = sale.pace();
+        Self { id: fresh_uuid(), route, order, end, polls, due: Instant::now() + latency }
     }
 
     /// Work that was done is paid for, refused or not.
@@ -106,41 +101,16 @@ pub(super) async fn submit(
     let upstream = format!("accounts/fireworks/models/{model}");
     let (order, route) = match admit(world, &upstream, Endpoint::Queued, &headers, &body) {
         Ok(admitted) => admitted,
-        Err(refusal) => {
-            world.book.write(Entry::new(ID, Operation::Create, refusal.status.as_u16()).model(&upstream));
-            return refusal.into_response();
-        }
+        Err(refusal) => return turn_away(world, ID, Some(&upstream), refusal.into_response()),
     };
-    let rule = world.rules.pick(ID, &route, |fault| fault.is_none_or(Fault::at_creation));
-    let fault = rule.as_ref().and_then(|rule| rule.fault);
-    let refusal = match fault {
-        Some(Fault::Status) => Some(Refusal::of_status(rule.as_ref().and_then(|rule| rule.status).unwrap_or(503))),
-        Some(Fault::Gone) => Some(Refusal::of_status(404)),
-        _ => None,
-    };
-    let silent = matches!(fault, Some(Fault::Hang | Fault::Reset));
-    let status = if silent { 0 } else { refusal.as_ref().map_or(200, |refusal| refusal.status.as_u16()) };
-    let mut entry = Entry::new(ID, Operation::Create, status).model(&upstream);
-    let mut ticket = Value::Null;
-    if !(silent || refusal.is_some()) || rule.as_ref().is_some_and(|rule| rule.after_accept) {
-        let job = Job::new(route, order, rule.as_ref());
-        entry = entry.job(&job.id).billed(job.billed());
-        ticket = json!({"request_id": job.id});
+    let sale = Sale::of_job(world, ID, &route);
+    let refusal = sale.refusal(Refusal::of_status, || Refusal::of_status(404));
+    let job = Job::new(route, order, &sale);
+    let ticket = json!({"request_id": job.id});
+    if sale.take(refusal.as_ref(), &job.id, job.billed()) {
         works.jobs.add(job);
     }
-    world.book.write(entry);
-    match (fault, refusal) {
-        (Some(Fault::Hang), _) => world.hang().await,
-        (Some(Fault::Reset), _) => mischief::reset(),
-        (_, Some(refusal)) => {
-            let mut response = refusal.into_response();
-            if let Some(seconds) = rule.and_then(|rule| rule.retry_after) {
-                mischief::put(&mut response, "retry-after", &seconds.to_string());
-            }
-            response
-        }
-        (_, None) => Json(ticket).into_response(),
-    }
+    sale.instead(refusal).await.unwrap_or_else(|| Json(ticket).into_response())
 }
 
 pub(super) async fn follow(State(works): State<Arc<Works>>, headers: HeaderMap, body: Bytes) -> Response {

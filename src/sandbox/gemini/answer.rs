@@ -1,10 +1,10 @@
 //! `generateContent` of an image model, on either host: the checks, the picture, and the four shapes of a refusal
 //! (`providers-1.md` 2.3).
 
-use super::super::book::{Entry, Operation};
 use super::super::easel::Motif;
 use super::super::mischief;
-use super::super::steering::{Fault, Rule};
+use super::super::sale::{Sale, turn_away};
+use super::super::steering::Fault;
 use super::super::world::World;
 use super::Host;
 use super::error::Refusal;
@@ -18,10 +18,6 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long a call takes unless a rule says otherwise. The real one takes ten to thirty seconds.
-const LATENCY: Duration = Duration::from_millis(20);
 
 /// Answers a call; `broke` says whether the key's account is out of money, when the key is known at all.
 pub(in crate::sandbox) async fn generate(
@@ -33,10 +29,7 @@ pub(in crate::sandbox) async fn generate(
 ) -> Response {
     match admit(world, host, model, broke, body) {
         Ok((order, route)) => make(world, host, &order, &route).await,
-        Err(refusal) => {
-            world.book.write(Entry::new(host.id(), Operation::Create, refusal.status.as_u16()).model(model));
-            refusal.into_response()
-        }
+        Err(refusal) => turn_away(world, host.id(), Some(model), refusal.into_response()),
     }
 }
 
@@ -62,41 +55,26 @@ fn admit(
 }
 
 async fn make(world: &World, host: Host, order: &Order, route: &Route) -> Response {
-    let rule = world.rules.pick(host.id(), route, |_| true);
-    let wait = rule.as_ref().and_then(Rule::latency).unwrap_or(LATENCY);
-    let fault = rule.as_ref().and_then(|rule| rule.fault);
-    let accepted =
-        fault.is_none_or(|fault| !fault.at_creation()) || rule.as_ref().is_some_and(|rule| rule.after_accept);
-    let refusal = refuse(host, order, route, rule.as_ref());
-    let silent = matches!(fault, Some(Fault::Hang | Fault::Reset));
-    let status = if silent { 0 } else { refusal.as_ref().map_or(200, |refusal| refusal.status.as_u16()) };
-    let count = count(order, route, fault);
+    let mut sale = Sale::open(world, host.id(), route);
+    let after = sale.take_retry_after();
+    let refusal = sale.refusal(
+        |status| Refusal::of_status(status, host).after(after),
+        || Refusal::no_model(host, &route.upstream, "generateContent"),
+    );
+    let failed = || order.prompt.contains("[fail]").then(|| Refusal::of_status(500, host).into_response());
+    let refusal = refusal.or_else(failed);
+    let accepted = sale.taken(refusal.is_some() || sale.refuses(&order.prompt));
+    let count = count(order, route, sale.fault());
     let bill = if accepted && !order.doomed() { count.bill(&route.price) } else { Usd::ZERO };
-    world.book.write(Entry::new(host.id(), Operation::Create, status).model(&route.upstream).billed(bill));
-    tokio::time::sleep(wait).await;
-    match (fault, refusal) {
-        (Some(Fault::Hang), _) => world.hang().await,
-        (Some(Fault::Reset), _) => mischief::reset(),
-        (_, Some(refusal)) => refusal.into_response(),
-        (Some(Fault::Garbage), None) => mischief::garbage(),
-        // A prompt is blocked before anything runs, a picture when it is there: both answer 200.
-        (_, None) if order.prompt.contains("[refuse]") => sign(host, route, blocked(order)),
-        (Some(Fault::Refuse), None) => sign(host, route, stopped(order, "IMAGE_PROHIBITED_CONTENT")),
-        (Some(Fault::Empty), None) => sign(host, route, stopped_with(count, "NO_IMAGE", None)),
-        (fault, None) => deliver(world, host, order, route, count, fault).await,
+    if let Some(ending) = sale.settle(refusal, bill).await {
+        return ending;
     }
-}
-
-/// The error that a rule or the prompt asks for.
-fn refuse(host: Host, order: &Order, route: &Route, rule: Option<&Rule>) -> Option<Refusal> {
-    match rule.and_then(|rule| rule.fault) {
-        Some(Fault::Status) => {
-            let status = rule.and_then(|rule| rule.status).unwrap_or(503);
-            Some(Refusal::of_status(status, host).after(rule.and_then(|rule| rule.retry_after)))
-        }
-        Some(Fault::Gone) => Some(Refusal::no_model(host, &route.upstream, "generateContent")),
-        _ if order.prompt.contains("[fail]") => Some(Refusal::of_status(500, host)),
-        _ => None,
+    match sale.fault() {
+        // A prompt is blocked before anything runs, a picture when it is there: both answer 200.
+        _ if order.prompt.contains("[refuse]") => sign(host, route, blocked(order)),
+        Some(Fault::Refuse) => sign(host, route, stopped(order, "IMAGE_PROHIBITED_CONTENT")),
+        Some(Fault::Empty) => sign(host, route, stopped_with(count, "NO_IMAGE", None)),
+        _ => deliver(world, host, order, route, count, &sale).await,
     }
 }
 
@@ -117,14 +95,7 @@ fn count(order: &Order, route: &Route, fault: Option<Fault>) -> Count {
 }
 
 /// The picture, or what the fault leaves of it.
-async fn deliver(
-    world: &World,
-    host: Host,
-    order: &Order,
-    route: &Route,
-    count: Count,
-    fault: Option<Fault>,
-) -> Response {
+async fn deliver(world: &World, host: Host, order: &Order, route: &Route, count: Count, sale: &Sale<'_>) -> Response {
     let mut parts = Vec::new();
     if order.thoughts {
         let Size { width, height } = order.size;
@@ -139,19 +110,16 @@ async fn deliver(
         parts.push(json!({"text": speech(order)}));
     }
     if order.draws {
-        let motif = match fault {
-            Some(Fault::WrongType) => motif(order).wrong_type(),
-            Some(Fault::WrongSize) => motif(order).wrong_size(),
-            _ => motif(order),
+        let Some(file) = part(world, &sale.spoil(motif(order)), order).await else {
+            return Refusal::of_status(500, host).into_response();
         };
-        let Some(file) = part(world, &motif, order).await else { return Refusal::of_status(500, host).into_response() };
         parts.push(json!({"inlineData": file, "thoughtSignature": "c2lnbmF0dXJl"}));
     }
     let answer = json!({
         "candidates": [{"content": {"role": "model", "parts": parts}, "finishReason": "STOP", "index": 0}],
         "usageMetadata": count.report(),
     });
-    if fault == Some(Fault::Truncate) {
+    if sale.breaks_off() {
         return mischief::truncate("application/json", &answer.to_string().into());
     }
     sign(host, route, answer)

@@ -1,15 +1,13 @@
 //! Videos in the making, on either host. They are small: a clip is written when somebody asks for it.
 
-use super::super::book::{Entry, Operation};
 use super::super::clip::clip;
-use super::super::mischief;
-use super::super::steering::{Fault, Rule};
+use super::super::sale::Sale;
 use super::super::world::World;
 use super::error::Refusal;
 use super::{Host, fresh_token};
 use crate::base::Usd;
 use crate::catalog::Route;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,9 +16,6 @@ use tokio::time::Instant;
 
 /// Jobs that are kept; older ones are forgotten, with their files.
 const KEPT: usize = 2_000;
-
-/// How many polls find a job unfinished unless a rule says otherwise.
-const POLLS: u32 = 2;
 
 /// What is to be filmed.
 #[derive(Debug, Clone)]
@@ -100,34 +95,19 @@ impl Jobs {
         route: Arc<Route>,
         film: Film,
     ) -> Result<Job, Response> {
-        let rule = world.rules.pick(host.id(), &route, |fault| fault.is_none_or(Fault::at_creation));
-        let fault = rule.as_ref().and_then(|rule| rule.fault);
-        let refusal = match fault {
-            Some(Fault::Status) => {
-                let status = rule.as_ref().and_then(|rule| rule.status).unwrap_or(503);
-                Some(Refusal::of_status(status, host).after(rule.as_ref().and_then(|rule| rule.retry_after)))
-            }
-            Some(Fault::Gone) => Some(Refusal::no_model(host, &route.upstream, "video generation")),
-            _ => None,
-        };
-        let silent = matches!(fault, Some(Fault::Hang | Fault::Reset));
-        let status = if silent { 0 } else { refusal.as_ref().map_or(200, |refusal| refusal.status.as_u16()) };
-        let taken = !(silent || refusal.is_some()) || rule.as_ref().is_some_and(|rule| rule.after_accept);
-        let job = new(route, film, rule.as_ref());
-        let mut entry = Entry::new(host.id(), Operation::Create, status).model(&job.route.upstream);
-        if taken {
-            // Google charges for videos that were made.
-            let bill = if job.fate == Fate::Made { job.film.bill } else { Usd::ZERO };
-            entry = entry.job(&job.id).billed(bill);
+        let mut sale = Sale::of_job(world, host.id(), &route);
+        let after = sale.take_retry_after();
+        let refusal = sale.refusal(
+            |status| Refusal::of_status(status, host).after(after),
+            || Refusal::no_model(host, &route.upstream, "video generation"),
+        );
+        let job = new(route, film, &sale);
+        // Google charges for videos that were made.
+        let bill = if job.fate == Fate::Made { job.film.bill } else { Usd::ZERO };
+        if sale.take(refusal.as_ref(), &job.id, bill) {
             self.add(job.clone());
         }
-        world.book.write(entry);
-        match (fault, refusal) {
-            (Some(Fault::Hang), _) => Err(world.hang().await),
-            (Some(Fault::Reset), _) => Err(mischief::reset()),
-            (_, Some(refusal)) => Err(refusal.into_response()),
-            (_, None) => Ok(job),
-        }
+        sale.instead(refusal).await.map_or(Ok(job), Err)
     }
 
     fn add(&self, job: Job) {
@@ -168,15 +148,12 @@ impl Jobs {
     }
 }
 
-fn new(route: Arc<Route>, film: Film, rule: Option<&Rule>) -> Job {
-    let refused = film.prompt.contains("[refuse]") || rule.and_then(|rule| rule.fault) == Some(Fault::Refuse);
-    let fate = match (refused, film.prompt.contains("[fail]")) {
+fn new(route: Arc<Route>, film: Film, sale: &Sale<'_>) -> Job {
+    let fate = match (sale.refuses(&film.prompt), film.prompt.contains("[fail]")) {
         (true, _) => Fate::Refused,
         (false, true) => Fate::Failed,
         (false, false) => Fate::Made,
     };
-    let latency = rule.and_then(Rule::latency);
-    let polls = rule.and_then(|rule| rule.job_polls).unwrap_or(if latency.is_some() { 0 } else { POLLS });
-    let latency = latency.unwrap_or_default();
+    let (polls, latency) = sale.pace();
     Job { id: fresh_token(32), route, film, fate, polls, latency, born: Instant::now(), polled: 0 }
 }

@@ -2,9 +2,9 @@
 
 use super::super::book::{Entry, Operation};
 use super::super::clip::clip;
-use super::super::identity::fresh_uuid;
 use super::super::mischief;
-use super::super::steering::{Fault, Rule};
+use super::super::sale::Sale;
+use super::super::steering::Fault;
 use super::error::Refusal;
 use super::request::Film;
 use super::{Desk, ID, dollars, identify};
@@ -19,9 +19,6 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// How many polls find a job unfinished unless a rule says otherwise.
-const POLLS: u32 = 2;
 
 /// What a second costs here, whatever the model: the real prices are the makers'.
 const SECOND: i64 = 40_000;
@@ -39,6 +36,12 @@ pub(super) struct Job {
 }
 
 impl Job {
+    pub(super) fn new(film: Film, route: Arc<Route>, sale: &Sale<'_>) -> Self {
+        let refused = sale.refuses(&film.prompt);
+        let (polls, latency) = sale.pace();
+        Self { film, route, refused, polls, polled: 0, latency, born: Instant::now() }
+    }
+
     /// Somebody asks after it.
     fn look(&mut self) -> Self {
         self.polled = self.polled.saturating_add(1);
@@ -53,7 +56,7 @@ impl Job {
     }
 
     /// A job that fails costs nothing.
-    fn bill(&self) -> Usd {
+    pub(super) fn bill(&self) -> Usd {
         let micros = if self.failed().is_some() { 0 } else { SECOND * i64::from(self.film.seconds) };
         Usd::from_micros(micros)
     }
@@ -61,24 +64,6 @@ impl Job {
     fn done(&self) -> bool {
         self.polled > self.polls && self.born.elapsed() >= self.latency
     }
-}
-
-/// Takes a job: its id and its bill.
-pub(super) fn enqueue(desk: &Desk, film: Film, route: &Arc<Route>, rule: Option<&Rule>) -> (String, Usd) {
-    let refused = film.prompt.contains("[refuse]") || rule.and_then(|rule| rule.fault) == Some(Fault::Refuse);
-    let (latency, polls) = (rule.and_then(Rule::latency), rule.and_then(|rule| rule.job_polls));
-    let job = Job {
-        film,
-        route: Arc::clone(route),
-        refused,
-        polls: polls.unwrap_or(if latency.is_some() { 0 } else { POLLS }),
-        polled: 0,
-        latency: latency.unwrap_or_default(),
-        born: Instant::now(),
-    };
-    let (id, bill) = (fresh_uuid(), job.bill());
-    desk.jobs.add(id.clone(), job);
-    (id, bill)
 }
 
 /// The answer to a submit.

@@ -11,9 +11,6 @@ use tokio::time::Instant;
 /// Tasks that are kept; older ones are forgotten.
 const KEPT: usize = 2_000;
 
-/// How many polls find a task unfinished unless a rule says otherwise.
-const POLLS: u32 = 2;
-
 /// How far a task is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -45,11 +42,8 @@ impl Job {
         route: Arc<Route>,
         order: Order,
         fate: Option<Complaint>,
-        latency: Option<Duration>,
-        polls: Option<u32>,
+        (polls, latency): (u32, Duration),
     ) -> Self {
-        let polls = polls.unwrap_or(if latency.is_some() { 0 } else { POLLS });
-        let latency = latency.unwrap_or_default();
         Self { id: id.to_owned(), route, order, fate, latency, polls, polled: 0, born: Instant::now() }
     }
 

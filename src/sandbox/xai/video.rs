@@ -2,9 +2,9 @@
 
 use super::super::book::{Entry, Operation};
 use super::super::clip::clip;
-use super::super::identity::fresh_uuid;
 use super::super::mischief;
-use super::super::steering::{Fault, Rule};
+use super::super::sale::Sale;
+use super::super::steering::Fault;
 use super::error::Refusal;
 use super::request::Film;
 use super::{Desk, ID, identify, price};
@@ -14,13 +14,10 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// How many polls find a job unfinished unless a rule says otherwise.
-const POLLS: u32 = 2;
 
 /// One video in the making.
 #[derive(Debug, Clone)]
@@ -28,7 +25,7 @@ pub(super) struct Job {
     film: Film,
     route: Arc<Route>,
     fate: Fate,
-    ticks: u64,
+    pub(super) ticks: u64,
     polls: u32,
     polled: u32,
     latency: Duration,
@@ -36,6 +33,22 @@ pub(super) struct Job {
 }
 
 impl Job {
+    /// A failed one costs nothing.
+    pub(super) fn new(film: Film, route: Arc<Route>, sale: &Sale<'_>) -> Self {
+        let fate = match (sale.refuses(&film.prompt), film.prompt.contains("[fail]")) {
+            (true, _) => Fate::Blocked,
+            (_, true) => Fate::Failed,
+            _ => Fate::Made,
+        };
+        let ticks = if fate == Fate::Failed {
+            0
+        } else {
+            price::video(&route.upstream, &film.resolution, film.seconds, film.inputs)
+        };
+        let (polls, latency) = sale.pace();
+        Self { film, route, fate, ticks, polls, polled: 0, latency, born: Instant::now() }
+    }
+
     /// Somebody asks after it.
     fn look(&mut self) -> Self {
         self.polled = self.polled.saturating_add(1);
@@ -50,35 +63,6 @@ enum Fate {
     /// Made, and then held back: a relay says that it is billed all the same.
     Blocked,
     Failed,
-}
-
-/// Takes a job and says its id. A failed one costs nothing.
-pub(super) fn enqueue(desk: &Desk, film: Film, route: &Arc<Route>, rule: Option<&Rule>) -> (String, u64) {
-    let refused = film.prompt.contains("[refuse]") || rule.and_then(|rule| rule.fault) == Some(Fault::Refuse);
-    let fate = match (refused, film.prompt.contains("[fail]")) {
-        (true, _) => Fate::Blocked,
-        (_, true) => Fate::Failed,
-        _ => Fate::Made,
-    };
-    let ticks = if fate == Fate::Failed {
-        0
-    } else {
-        price::video(&route.upstream, &film.resolution, film.seconds, film.inputs)
-    };
-    let (latency, polls) = (rule.and_then(Rule::latency), rule.and_then(|rule| rule.job_polls));
-    let id = fresh_uuid();
-    let job = Job {
-        film,
-        route: Arc::clone(route),
-        fate,
-        ticks,
-        polls: polls.unwrap_or(if latency.is_some() { 0 } else { POLLS }),
-        polled: 0,
-        latency: latency.unwrap_or_default(),
-        born: Instant::now(),
-    };
-    desk.jobs.add(id.clone(), job);
-    (id, ticks)
 }
 
 /// `GET /videos/{request_id}`
@@ -132,9 +116,4 @@ pub(super) fn file(desk: &Desk, id: &str) -> Option<Response> {
     let job = desk.jobs.find(id).filter(|job| job.fate == Fate::Made)?;
     let kind = [(header::CONTENT_TYPE, "video/mp4")];
     Some((kind, Body::from(clip(job.film.seconds * 1000))).into_response())
-}
-
-/// The answer to a submit.
-pub(super) fn ticket(id: &str) -> Value {
-    json!({"request_id": id})
 }
