@@ -176,7 +176,7 @@ async fn infer(desk: &Desk, task: &Map<String, Value>, broke: bool, base: &str, 
     let billed = if takes || (sale.after_accept() && !doomed) { order.bill() } else { Usd::ZERO };
     let told = fate.as_ref().filter(|_| !order.later || sale.fault().is_some());
     world.book.write(sale.entry(told.map(|complaint| complaint.status)).job(id).billed(billed));
-    if order.later && (told.is_none() || sale.after_accept()) {
+    if order.later && sale.taken(told.is_some()) {
         desk.jobs.add(Job::new(id, Arc::clone(&route), order.clone(), fate.clone(), sale.pace()));
     } else {
         sale.wait().await;

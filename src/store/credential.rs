@@ -1,7 +1,7 @@
 //! The shape of a key, `lmnfl_<id>.<secret>`, and how its secret is kept: as a hash, compared in constant time.
 
+use crate::base::hex;
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 use subtle::ConstantTimeEq;
 
 /// What every key begins with.
@@ -43,11 +43,7 @@ pub(super) fn assemble(id: &str, secret: &str) -> String {
 
 /// SHA-256 in hexadecimal: what is stored of a secret. Secrets are long and random, so a plain hash cannot be searched.
 pub(super) fn hash(secret: &str) -> String {
-    Sha256::digest(secret).iter().fold(String::with_capacity(64), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex(&Sha256::digest(secret))
 }
 
 /// Whether two hashes are equal, in a time that does not tell where they differ.
