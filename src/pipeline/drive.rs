@@ -392,6 +392,17 @@ mod tests {
         ]);
         let driven = run_at("runware", Mode::TextToVideo, &script, 300).await.unwrap();
         assert_eq!((driven.outputs.len(), script.asked().len()), (1, 4));
+        let taken = |status: &str| {
+            reply(
+                200,
+                &json!({"code": 0, "data": {"task_id": "t", "task_status": status,
+            "task_result": {"videos": [{"url": "https://cdn.klingai.com/a.mp4"}]}}}),
+            )
+        };
+        let script = Script::new(vec![broke(), taken("processing"), taken("succeed")]);
+        assert_eq!(run_at("kling", Mode::TextToVideo, &script, 300).await.unwrap().outputs.len(), 1);
+        let order = "GET https://q/v1/videos/text2video/6f1c1f0e-8f1d-4b52-9c37-0d1d3c1f7a11";
+        assert_eq!(script.asked()[1..], [order, order]);
         // What it does not know may still be on its way.
         let unknown = json!({"errors": [{"code": "taskNotFound", "message": "?"}]});
         let script = Script::new(vec![broke(), reply(404, &unknown)]);

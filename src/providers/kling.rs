@@ -12,7 +12,7 @@ use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Mode, Output, Source, Usage};
 use crate::outbound::auth::AuthScheme;
-use crate::outbound::call::{Call, Leg, Reply};
+use crate::outbound::call::{Call, Leg, Payload, Reply};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -41,7 +41,7 @@ impl Adapter for Kling {
     }
 
     fn open(&self, brief: &Brief, site: &Site) -> Result<Turn, Fault> {
-        let (path, body) = match brief.model.rsplit_once('/') {
+        let (path, mut body) = match brief.model.rsplit_once('/') {
             Some((path, name)) if path.starts_with("v1/") => (path.to_owned(), write_first(&brief.input, path, name)),
             Some((path, _)) => (brief.model.clone(), write_second(&brief.input, path)),
             None => {
@@ -51,6 +51,7 @@ impl Adapter for Kling {
                 (path, body)
             }
         };
+        name_order(&mut body, &path, &brief.id);
         Ok(Turn::Next(Call::submit(format!("{}/{path}", site.base_url), Value::Object(body))))
     }
 
@@ -89,11 +90,33 @@ impl Adapter for Kling {
         }
     }
 
+    fn look_up(&self, submit: &Call, site: &Site) -> Option<Call> {
+        let Payload::Json(body) = &submit.payload else { return None };
+        let first = body[ORDER].as_str().map(|order| format!("{}/{order}", submit.url));
+        let second = || {
+            body["options"][ORDER].as_str().map(|order| format!("{}/tasks?external_task_ids={order}", site.base_url))
+        };
+        first.or_else(second).map(Call::poll)
+    }
+
     fn fault(&self, asked: &Call, reply: &Reply) -> Fault {
         match serde_json::from_slice::<Answer>(&reply.body) {
             Ok(answer) if answer.code != 0 => answer.fault(asked, reply),
             _ => shapes::fault(asked, reply),
         }
+    }
+}
+
+/// The field with an id of ours, by which a task can be asked for as well. Pictures are not documented to have it.
+const ORDER: &str = "external_task_id";
+
+fn name_order(body: &mut Map<String, Value>, path: &str, order: &str) {
+    if path.starts_with("v1/videos/") {
+        body.insert(ORDER.to_owned(), json!(order));
+    } else if !path.starts_with("v1/")
+        && let Value::Object(options) = body.entry("options").or_insert_with(|| json!({}))
+    {
+        options.insert(ORDER.to_owned(), json!(order));
     }
 }
 

@@ -150,14 +150,17 @@ fn admit(queue: &Queue, path: &str, headers: &HeaderMap, body: &[u8]) -> Result<
     if broke {
         return Err(refuse(1102, "resource pack exhausted or expired"));
     }
-    Ok((Job::new(fresh_uuid(), route, order.work, order.price), order.prompt))
+    let own = body.get("external_task_id").or_else(|| body.get("options")?.get("external_task_id"));
+    let mut job = Job::new(fresh_uuid(), route, order.work, order.price);
+    job.order = own.and_then(Value::as_str).map(str::to_owned);
+    Ok((job, order.prompt))
 }
 
 fn succeed(data: &Value) -> Response {
     Json(json!({"code": 0, "message": "SUCCEED", "request_id": fresh_uuid(), "data": data})).into_response()
 }
 
-/// `GET /v1/…/{task_id}`
+/// `GET /v1/…/{task_id}`, or with the caller's own id
 async fn show(State(queue): State<Arc<Queue>>, Path(path): Path<String>, headers: HeaderMap) -> Response {
     let id = path.rsplit('/').next().unwrap_or_default();
     tell(&queue, id, &headers, first::show)
@@ -167,11 +170,14 @@ async fn show(State(queue): State<Arc<Queue>>, Path(path): Path<String>, headers
 struct Asked {
     #[serde(default)]
     task_ids: String,
+    #[serde(default)]
+    external_task_ids: String,
 }
 
-/// `GET /tasks?task_ids=`
+/// `GET /tasks?task_ids=`, or `external_task_ids`
 async fn query(State(queue): State<Arc<Queue>>, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
-    tell(&queue, &asked.task_ids, &headers, |job, base, fault| json!([second::show(job, base, fault)]))
+    let id = if asked.task_ids.is_empty() { asked.external_task_ids } else { asked.task_ids };
+    tell(&queue, &id, &headers, |job, base, fault| json!([second::show(job, base, fault)]))
 }
 
 fn tell(queue: &Queue, id: &str, headers: &HeaderMap, show: impl Fn(&Job, &str, Option<Fault>) -> Value) -> Response {

@@ -58,6 +58,8 @@ pub(super) enum Work {
 #[derive(Debug, Clone)]
 pub(super) struct Job {
     pub(super) id: String,
+    /// The caller's own id of it, where the provider takes one.
+    pub(super) order: Option<String>,
     pub(super) route: Arc<Route>,
     pub(super) work: Work,
     pub(super) fate: Fate,
@@ -76,6 +78,7 @@ impl Job {
     pub(super) fn new(id: String, route: Arc<Route>, work: Work, price: Usd) -> Self {
         Self {
             id,
+            order: None,
             route,
             work,
             fate: Fate::Made,
@@ -164,8 +167,11 @@ impl Queue {
         turn_away(&self.world, self.provider, None, refusal)
     }
 
-    /// Somebody asks after a job: it moves one step. With it comes the fault that spoils the result, when it is done.
+    /// Somebody asks after a job by either of its ids: it moves one step. With it comes the fault that spoils the result, when it is done.
     pub(super) fn poll(&self, id: &str) -> Option<(Job, Option<Fault>)> {
+        let ordered = |job: &Job| job.order.as_deref() == Some(id);
+        let named = self.jobs.all().into_iter().find(ordered).map(|job| job.id);
+        let id = named.as_deref().unwrap_or(id);
         let job = self.jobs.change(id, |job| {
             job.polled = job.polled.saturating_add(1);
             job.clone()
