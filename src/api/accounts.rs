@@ -3,10 +3,10 @@
 use super::Api;
 use super::body::JsonObject;
 use super::caller::Caller;
-use super::wire::fields::Fields;
+use super::wire::fields::{Fields, ReadTerm};
 use crate::base::Usd;
 use crate::error::{Error, ErrorKind};
-use crate::store::{Account, Billing, NewAccount};
+use crate::store::{Account, AccountTerm, Billing, NewAccount};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
@@ -61,21 +61,20 @@ async fn create(State(api): State<Api>, caller: Caller, body: JsonObject) -> Res
     if id.as_ref().is_some_and(|id| !sound(id)) {
         return Err(Error::invalid("id", "'id' has 1 to 64 letters, digits, '_', '-' or '.'."));
     }
-    let terms = read_terms(&mut fields)?;
-    fields.finish(&[&["id"], TERMS].concat())?;
-    let name = terms.name.or_else(|| id.clone());
-    let name = name.ok_or_else(|| Error::invalid("name", "'name' is required: 1 to 200 characters."))?;
-    let billing = terms.billing.unwrap_or_default();
-    if terms.credit_limit.is_some() && billing == Billing::Prepaid {
-        return Err(Error::invalid("credit_limit_usd", "A prepaid account has no credit."));
+    let terms = fields.terms(&TERMS)?;
+    fields.finish(&[["id"].as_slice(), &TERMS.map(|(name, _)| name)].concat())?;
+    let name = id.clone().unwrap_or_default();
+    let new = terms.into_iter().fold(NewAccount { id, name, ..NewAccount::default() }, NewAccount::with);
+    if new.name.is_empty() {
+        return Err(Error::invalid("name", "'name' is required: 1 to 200 characters."));
     }
-    let new = NewAccount { id, name, billing, credit_limit: terms.credit_limit, webhook_url: terms.webhook_url };
+    check_credit(new.billing, new.credit_limit)?;
     let made = api.0.store.create_account(new).await?;
     let account = made.ok_or_else(|| Error::invalid("id", "There is an account of that id."))?;
     Ok((StatusCode::CREATED, Json(show(&account))))
 }
 
-/// Changes what is named, and leaves the rest as it is.
+/// Changes what is named, and leaves the rest as it is; `null` clears.
 async fn change(
     State(api): State<Api>,
     caller: Caller,
@@ -84,54 +83,57 @@ async fn change(
 ) -> Result<Json<Value>, Error> {
     caller.require_admin()?;
     let mut fields = Fields(body.fields);
-    let terms = read_terms(&mut fields)?;
-    fields.finish(TERMS)?;
-    let account = api.0.store.account(&id).await?.ok_or_else(missing)?;
-    let new = NewAccount {
-        id: Some(id),
-        name: terms.name.unwrap_or(account.name),
-        billing: terms.billing.unwrap_or(account.billing),
-        credit_limit: terms.credit_limit.or(account.credit_limit),
-        webhook_url: terms.webhook_url.or(account.webhook_url),
-    };
-    let changed = api.0.store.change_account(new).await?.ok_or_else(missing)?;
+    let terms = fields.terms(&TERMS)?;
+    fields.finish(&TERMS.map(|(name, _)| name))?;
+    let Account { billing, credit_limit, .. } = api.0.store.account(&id).await?.ok_or_else(missing)?;
+    let now = NewAccount { billing, credit_limit, ..NewAccount::default() };
+    let then = terms.iter().cloned().fold(now, NewAccount::with);
+    check_credit(then.billing, then.credit_limit)?;
+    let changed = api.0.store.change_account(&id, &terms).await?.ok_or_else(missing)?;
     Ok(Json(show(&changed)))
 }
 
-/// What can be said about an account; absent where nothing was said.
-struct Terms {
-    name: Option<String>,
-    billing: Option<Billing>,
-    credit_limit: Option<Usd>,
-    webhook_url: Option<String>,
+fn check_credit(billing: Billing, credit_limit: Option<Usd>) -> Result<(), Error> {
+    if credit_limit.is_some() && billing == Billing::Prepaid {
+        return Err(Error::invalid("credit_limit_usd", "A prepaid account has no credit: 'credit_limit_usd' is null."));
+    }
+    Ok(())
 }
 
-/// The parameters of [`read_terms`].
-const TERMS: &[&str] = &["name", "billing", "credit_limit_usd", "webhook_url"];
+/// What may be said, new or not.
+const TERMS: [(&str, ReadTerm<AccountTerm>); 4] = [
+    ("name", |fields, name| label(fields, name).map(AccountTerm::Name)),
+    ("billing", |fields, name| billing(fields, name).map(AccountTerm::Billing)),
+    ("credit_limit_usd", |fields, name| credit_limit(fields, name).map(AccountTerm::CreditLimit)),
+    ("webhook_url", |fields, name| webhook_url(fields, name).map(AccountTerm::WebhookUrl)),
+];
 
-fn read_terms(fields: &mut Fields) -> Result<Terms, Error> {
-    let name = fields.text("name")?;
-    if name.as_ref().is_some_and(|name| !(1..=200).contains(&name.chars().count())) {
-        return Err(Error::invalid("name", "'name' has 1 to 200 characters."));
+fn label(fields: &mut Fields, name: &str) -> Result<String, Error> {
+    let label = fields.text(name)?.filter(|label| (1..=200).contains(&label.chars().count()));
+    label.ok_or_else(|| Error::invalid(name, format!("'{name}' has 1 to 200 characters.")))
+}
+
+fn billing(fields: &mut Fields, name: &str) -> Result<Billing, Error> {
+    match fields.text(name)?.as_deref() {
+        Some("postpaid") => Ok(Billing::Postpaid),
+        Some("prepaid") => Ok(Billing::Prepaid),
+        _ => Err(Error::invalid(name, format!("'{name}' should be prepaid or postpaid."))),
     }
-    let billing = match fields.text("billing")?.as_deref() {
-        None => None,
-        Some("postpaid") => Some(Billing::Postpaid),
-        Some("prepaid") => Some(Billing::Prepaid),
-        Some(_) => return Err(Error::invalid("billing", "'billing' should be prepaid or postpaid.")),
-    };
-    let credit_limit = fields.dollars("credit_limit_usd")?;
-    if credit_limit.is_some_and(|limit| limit < Usd::ZERO) {
-        return Err(Error::invalid("credit_limit_usd", "'credit_limit_usd' should not be below 0."));
+}
+
+fn credit_limit(fields: &mut Fields, name: &str) -> Result<Option<Usd>, Error> {
+    match fields.dollars(name)? {
+        Some(limit) if limit < Usd::ZERO => Err(Error::invalid(name, format!("'{name}' should not be below 0."))),
+        limit => Ok(limit),
     }
-    let webhook_url = fields.text("webhook_url")?;
-    if webhook_url.as_ref().is_some_and(|url| !url.starts_with("https://") || url.len() > 2000) {
-        return Err(Error::invalid(
-            "webhook_url",
-            "'webhook_url' should be an https:// address, 2000 characters at most.",
-        ));
+}
+
+fn webhook_url(fields: &mut Fields, name: &str) -> Result<Option<String>, Error> {
+    let text = format!("'{name}' should be an https:// address, 2000 characters at most.");
+    match fields.text(name)? {
+        Some(url) if !url.starts_with("https://") || url.len() > 2000 => Err(Error::invalid(name, text)),
+        url => Ok(url),
     }
-    Ok(Terms { name, billing, credit_limit, webhook_url })
 }
 
 /// Pays into an account, or takes back with an amount below zero.

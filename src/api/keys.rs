@@ -3,7 +3,7 @@
 use super::Api;
 use super::body::JsonObject;
 use super::caller::Caller;
-use super::wire::fields::Fields;
+use super::wire::fields::{Fields, ReadTerm};
 use super::wire::page::{ListQuery, Shown, no_such_cursor};
 use crate::base::{Secret, Timestamp, Usd};
 use crate::error::{Error, ErrorKind};
@@ -51,7 +51,7 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<Value>), Error> {
     caller.require_admin()?;
     let mut fields = Fields(body.fields);
-    let terms = read_terms(&mut fields)?;
+    let terms = fields.terms(&TERMS)?;
     let account_id = fields.text("account")?.unwrap_or_else(|| caller.key.account_id.clone());
     let admin = fields.truth("admin")?.unwrap_or(false);
     fields.finish(&[&["account", "admin"], TERMS.map(|(name, _)| name).as_slice()].concat())?;
@@ -70,7 +70,7 @@ pub(super) async fn change(
 ) -> Result<Json<Value>, Error> {
     caller.require_admin()?;
     let mut fields = Fields(body.fields);
-    let terms = read_terms(&mut fields)?;
+    let terms = fields.terms(&TERMS)?;
     fields.finish(&TERMS.map(|(name, _)| name))?;
     let key = api.0.store.change_key(&id, None, &terms).await?.ok_or_else(missing)?;
     Ok(Json(show(&key)))
@@ -106,11 +106,8 @@ pub(super) async fn rotate(
     Ok(Json(show_with_secret(&key, &secret)))
 }
 
-/// Takes one parameter; `null` is the term that bounds nothing.
-type ReadTerm = fn(&mut Fields, &str) -> Result<KeyTerm, Error>;
-
-/// The parameters of [`read_terms`].
-const TERMS: [(&str, ReadTerm); 9] = [
+/// What may be said, new or not.
+const TERMS: [(&str, ReadTerm<KeyTerm>); 9] = [
     ("name", |fields, name| label(fields, name).map(KeyTerm::Name)),
     ("allowed_models", |fields, name| patterns(fields, name).map(KeyTerm::AllowedModels)),
     ("expires_at", |fields, name| end(fields, name).map(KeyTerm::ExpiresAt)),
@@ -121,17 +118,6 @@ const TERMS: [(&str, ReadTerm); 9] = [
     ("rate_limit_rpm", |fields, name| count(fields, name).map(KeyTerm::RateLimitRpm)),
     ("max_concurrent", |fields, name| count(fields, name).map(KeyTerm::MaxConcurrent)),
 ];
-
-/// What is said about a key, new or not; what is not named is not among it.
-fn read_terms(fields: &mut Fields) -> Result<Vec<KeyTerm>, Error> {
-    let mut terms = Vec::new();
-    for (name, read) in TERMS {
-        if fields.names(name) {
-            terms.push(read(fields, name)?);
-        }
-    }
-    Ok(terms)
-}
 
 fn label(fields: &mut Fields, name: &str) -> Result<Option<String>, Error> {
     match fields.text(name)? {

@@ -27,6 +27,46 @@ pub struct NewAccount {
     pub webhook_url: Option<String>,
 }
 
+/// One thing that is said of an account, when it is made or later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccountTerm {
+    /// What people call it.
+    Name(String),
+    /// How it pays.
+    Billing(Billing),
+    /// How far below zero a postpaid account may go; `None` is no bound.
+    CreditLimit(Option<Usd>),
+    /// Who is told when a limit is nearly or wholly used.
+    WebhookUrl(Option<String>),
+}
+
+impl AccountTerm {
+    /// `column = value`, for an UPDATE.
+    fn write(&self, sql: &mut Sql) -> Result<(), StoreError> {
+        match self {
+            Self::Name(name) => sql.push("name = ").bind(stored_name(name))?,
+            Self::Billing(billing) => sql.push("billing = ").bind(billing.as_str())?,
+            Self::CreditLimit(limit) => sql.push("credit_limit = ").bind(limit.map(Usd::micros))?,
+            Self::WebhookUrl(url) => sql.push("webhook_url = ").bind(url.clone())?,
+        };
+        Ok(())
+    }
+}
+
+impl NewAccount {
+    /// The same with that term.
+    #[must_use]
+    pub fn with(mut self, term: AccountTerm) -> Self {
+        match term {
+            AccountTerm::Name(name) => self.name = name,
+            AccountTerm::Billing(billing) => self.billing = billing,
+            AccountTerm::CreditLimit(limit) => self.credit_limit = limit,
+            AccountTerm::WebhookUrl(url) => self.webhook_url = url,
+        }
+        self
+    }
+}
+
 pub(super) const SHOWN: &str = "id, name, created_at, billing, balance, reserved, credit_limit, topped_up, \
                                 webhook_url";
 
@@ -46,15 +86,17 @@ impl Store {
         self.account(&id).await
     }
 
-    /// Gives an account other terms. `None`: no such account.
-    pub async fn change_account(&self, new: NewAccount) -> Result<Option<Account>, StoreError> {
-        let id = new.id.unwrap_or_default();
-        let mut sql = Sql::new("UPDATE accounts SET name = ");
-        sql.bind(stored_name(&new.name))?.push(", billing = ").bind(new.billing.as_str())?;
-        sql.push(", credit_limit = ").bind(new.credit_limit.map(Usd::micros))?;
-        sql.push(", webhook_url = ").bind(new.webhook_url)?.push(" WHERE id = ").bind(id.clone())?;
+    /// Changes an account by these terms, each said once at most, and leaves the rest as it is. `None`: no such account.
+    pub async fn change_account(&self, id: &str, terms: &[AccountTerm]) -> Result<Option<Account>, StoreError> {
+        // Only what changes is named, so two changes at once cannot undo each other. There may be no term.
+        let mut sql = Sql::new("UPDATE accounts SET id = id");
+        for term in terms {
+            sql.push(", ");
+            term.write(&mut sql)?;
+        }
+        sql.push(" WHERE id = ").bind(id.to_owned())?;
         self.run(sql).await?;
-        self.account(&id).await
+        self.account(id).await
     }
 
     /// One account.

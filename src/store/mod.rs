@@ -32,7 +32,7 @@ pub mod summary;
 pub mod webhooks;
 pub mod writer;
 
-pub use accounts::NewAccount;
+pub use accounts::{AccountTerm, NewAccount};
 pub use books::{Account, Billing, Denial, LimitEvent, Limits, Used};
 pub use error::StoreError;
 pub use export::ExportFormat;

@@ -141,9 +141,25 @@ async fn accounts_are_for_admins_and_mistakes_are_named() {
         assert_eq!((got.status, &got.json["error"]["param"]), (400, &json!(field)), "{path} {body}: {}", got.json);
     }
     assert_eq!(kit.post("/v1/accounts/nobody/credits", &json!({"amount_usd": 1})).await.status, 404);
-    let terms = json!({"credit_limit_usd": 2.5});
-    let (_, changed) = kit.as_customer(super::kit::KEY, Method::PATCH, "/v1/accounts/acme", Some(&terms)).await;
+    let change = async |terms: Value| {
+        kit.as_customer(super::kit::KEY, Method::PATCH, "/v1/accounts/acme", Some(&terms)).await
+    };
+    let (_, changed) = change(json!({"credit_limit_usd": 2.5, "webhook_url": "https://example.com/"})).await;
     assert_eq!((&changed["credit_limit_usd"], &changed["available_usd"]), (&json!(2.5), &json!(2.5)));
+    // What is not named stays, what is null is cleared, and one mistake leaves everything as it is.
+    for (terms, field) in [
+        (json!({"billing": "prepaid"}), "credit_limit_usd"),
+        (json!({"credit_limit_usd": null, "name": null}), "name"),
+        (json!({"credit_limit_usd": null, "billing": null}), "billing"),
+        (json!({"balance_usd": 100}), "balance_usd"),
+    ] {
+        let (status, refused) = change(terms).await;
+        assert_eq!((status, &refused["error"]["param"]), (400, &json!(field)), "{refused}");
+    }
+    let (_, changed) = change(json!({"webhook_url": null})).await;
+    assert_eq!((&changed["webhook_url"], &changed["credit_limit_usd"]), (&Value::Null, &json!(2.5)));
+    let (_, changed) = change(json!({"credit_limit_usd": null})).await;
+    assert_eq!((&changed["credit_limit_usd"], &changed["available_usd"]), (&Value::Null, &Value::Null));
     let (_, balance) = kit.as_customer(&key, Method::GET, "/v1/balance", None).await;
     assert_eq!((&balance["billing_type"], &balance["available"]["amount"]), (&json!("postpaid"), &Value::Null));
     kit.running.stop().await;

@@ -11,10 +11,19 @@ const MOST: i64 = 1_000_000_000_000_000;
 /// A JSON object being read: what has been taken is gone, the rest remains.
 pub(in crate::api) struct Fields(pub(in crate::api) Map<String, Value>);
 
+/// Takes one parameter; `null` is the term that clears, where that can be.
+pub(in crate::api) type ReadTerm<T> = fn(&mut Fields, &str) -> Result<T, Error>;
+
 impl Fields {
-    /// Whether anything is said of it, be it `null`.
-    pub(in crate::api) fn names(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+    /// Reads what is named, be it `null`, each by its reader.
+    pub(in crate::api) fn terms<T>(&mut self, table: &[(&str, ReadTerm<T>)]) -> Result<Vec<T>, Error> {
+        let mut terms = Vec::new();
+        for (name, read) in table {
+            if self.0.contains_key(*name) {
+                terms.push(read(self, name)?);
+            }
+        }
+        Ok(terms)
     }
 
     /// Takes a value; `null` counts as absent.
