@@ -39,6 +39,9 @@ pub(super) struct Reconcile {
     /// Before this moment; the end of the file's last day (UTC) when not given.
     #[arg(long, value_parser = moment)]
     to: Option<Timestamp>,
+    /// Compare what the sandbox drew instead of what was bought; its book is the bill then.
+    #[arg(long)]
+    sandbox: bool,
 }
 
 /// The time that is looked at.
@@ -116,7 +119,7 @@ pub(super) async fn run(command: Reconcile, config: &Config) -> Result<(), Failu
     lines.retain(|line| around.holds(line.at));
     let store = Store::open(&config.database.without_journal()).await?;
     let provider = command.logged_as.as_deref().unwrap_or(layout.provider);
-    let bought = read_log(&store, provider, around.wider(apart)).await;
+    let bought = read_log(&store, provider, around.wider(apart), command.sandbox).await;
     store.close().await;
     report(layout, &lines, &bought?, span, apart)
 }
@@ -130,7 +133,7 @@ fn span(command: &Reconcile, lines: &[Line]) -> Result<Span, Failure> {
     Ok(Span { from, to: command.to.or_else(last).ok_or_else(nothing)? })
 }
 
-async fn read_log(store: &Store, provider: &str, span: Span) -> Result<Vec<Bought>, Failure> {
+async fn read_log(store: &Store, provider: &str, span: Span, sandbox: bool) -> Result<Vec<Bought>, Failure> {
     // A call begins after its request came in.
     let before = span.from.minus(Duration::from_hours(1));
     let filter = Filter {
@@ -141,7 +144,8 @@ async fn read_log(store: &Store, provider: &str, span: Span) -> Result<Vec<Bough
     let (mut bought, mut last) = (Vec::new(), None);
     while let Some(records) = store.next_requests(&filter, last.as_ref()).await? {
         last = records.last().map(|record| (record.created_at, record.id.clone()));
-        let calls = records.iter().flat_map(|record| calls(record, provider));
+        let records = records.iter().filter(|record| record.sandbox == sandbox);
+        let calls = records.flat_map(|record| calls(record, provider));
         bought.extend(calls.filter(|call| span.holds(call.at)));
     }
     Ok(bought)

@@ -51,8 +51,12 @@ impl Office {
         got.json["id"].as_str().unwrap().to_owned()
     }
 
-    /// What the command prints about that invoice, what it complains of, and its exit code.
+    /// What the command prints about that invoice of the simulators, what it complains of, and its exit code.
     fn reconcile(&self, provider: &str, invoice: &str, more: &[&str]) -> (String, String, i32) {
+        self.compare(provider, invoice, &[&["--sandbox"], more].concat())
+    }
+
+    fn compare(&self, provider: &str, invoice: &str, more: &[&str]) -> (String, String, i32) {
         std::fs::write(self.shell.path().join("invoice.csv"), invoice).unwrap();
         let arguments = [&["reconcile", "--provider", provider, "--file", "invoice.csv"], more].concat();
         let environment = [("LUMENFALL_DATABASE__URL", self.url.as_str())];
@@ -128,6 +132,9 @@ async fn an_invoice_by_the_call_is_held_against_the_log() {
     assert!(rest.starts_with("\nBilled at another price than logged:\n  line 3 "), "{told}");
     assert!(rest.contains(&dear[1].job) && rest.contains(&requests[1]) && rest.trim().lines().count() == 3, "{told}");
 
+    // What was drawn was not bought.
+    let (told, _, code) = office.compare("fal", &fal_invoice(&calls), &[]);
+    assert!(told.contains("the log: 0 calls, $0.000000\n") && code == 1, "{told}");
     // A part of the time: the edges belong to both sides.
     let (from, to) = (calls[1].at.rfc3339(), calls[3].at.rfc3339());
     let (told, complaint, code) = office.reconcile("fal", &fal_invoice(&calls), &["--from", &from, "--to", &to]);
