@@ -115,6 +115,31 @@ pub struct Job {
     pub extra: Map<String, Value>,
 }
 
+impl Job {
+    /// A job that asks for one of whatever the route makes by itself.
+    pub fn new(model: impl Into<String>, mode: Mode, prompt: impl Into<String>) -> Self {
+        Self {
+            model: model.into(),
+            mode,
+            prompt: prompt.into(),
+            n: 1,
+            size: SizeAsk::Unsaid,
+            resize: None,
+            form: ResponseForm::default(),
+            format: None,
+            compression: None,
+            user: None,
+            stream: None,
+            variation: false,
+            seconds: None,
+            audio: None,
+            images: Vec::new(),
+            mask: None,
+            extra: Map::new(),
+        }
+    }
+}
+
 /// A picture or video that a caller gives: verified bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Input {

@@ -397,7 +397,7 @@ fn pass_through(job: &Job, route: &Route, input: &mut Map<String, Value>, adjust
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Mode, ResponseForm};
+    use crate::job::Mode;
     use crate::media::SizeAsk;
     use crate::providers;
 
@@ -410,25 +410,7 @@ mod tests {
     }
 
     fn job() -> Job {
-        Job {
-            model: String::new(),
-            mode: Mode::TextToImage,
-            prompt: "a fox".into(),
-            n: 1,
-            size: SizeAsk::Unsaid,
-            form: ResponseForm::Url,
-            format: None,
-            compression: None,
-            user: None,
-            seconds: None,
-            audio: None,
-            images: Vec::new(),
-            mask: None,
-            resize: None,
-            stream: None,
-            variation: false,
-            extra: Map::new(),
-        }
+        Job::new("", Mode::TextToImage, "a fox")
     }
 
     fn debts(format: Format, quality: Option<u8>, recompress: bool, canvas: Size) -> Debts {

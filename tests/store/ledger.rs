@@ -1,8 +1,8 @@
 //! The ledger on SQLite and on PostgreSQL: reservations, budgets, sums, the journal, partitions.
 
-use super::kit;
+use super::{kit, plain};
 use futures::future::join_all;
-use lumenfall::base::{Timestamp, Usd, id};
+use lumenfall::base::{Timestamp, Usd};
 use lumenfall::store::{
     Billing, Cursor, Denial, Filter, GroupBy, Key, KeyTerm, Limits, NewAccount, NewKey, Page, Record, Settings, Status,
     Store, StoreError,
@@ -116,40 +116,13 @@ fn paid(row: &Record, cost: i64) -> Record {
 
 fn row(account: &str, key: &str, estimate: i64, at: Timestamp) -> Record {
     Record {
-        id: id::request(at),
-        created_at: at,
         account_id: account.into(),
         key_id: key.into(),
-        endpoint: "/v1/images/generations".into(),
-        model: "flux.2-max".into(),
-        modality: "image".into(),
-        status: Status::Processing,
-        mode: None,
-        executed_model: None,
-        provider: None,
-        cost: None,
-        cost_source: None,
-        cost_note: None,
         cost_estimate: Some(usd(estimate)),
-        cost_uncertain: Usd::ZERO,
         duration_ms: Some(10),
-        gateway_ms: None,
-        provider_ms: None,
-        response_ms: None,
         image_count: 1,
-        size: None,
-        output_format: None,
-        error_code: None,
-        error_message: None,
-        session_id: None,
-        trace_id: None,
-        user: None,
-        request_size_bytes: 0,
-        response_size_bytes: None,
-        attempts: "[]".into(),
-        timeline: "{}".into(),
-        adjustments: "[]".into(),
         sandbox: true,
+        ..plain(at)
     }
 }
 

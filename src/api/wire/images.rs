@@ -1,5 +1,6 @@
 //! Image calls on the wire: the body to a job, the answer to bytes. A picture's base64 is written as a slice.
 
+use super::basics::{What, read_basics};
 use super::fields::{Fields, wrong};
 use crate::error::Error;
 use crate::job::{Job, Mode, ResponseForm};
@@ -8,10 +9,8 @@ use crate::pipeline::{Answer, Delivery, Estimate, Handle, dollars, provider_name
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-/// Longest prompt that any route takes, in characters.
 /// Most pictures of one call.
 pub(super) const MAX_PICTURES: u64 = 10;
-const MAX_PROMPT: usize = 100_000;
 
 /// A job for `images/generations`, and the grouping id that came with it. Here alone 400s are born.
 pub(in crate::api) fn read_generation(fields: Map<String, Value>) -> Result<(Job, Option<String>), Error> {
@@ -38,21 +37,8 @@ pub(in crate::api) fn read_edit(fields: Map<String, Value>) -> Result<(Job, Opti
 }
 
 fn read_job(mut fields: Fields, mode: Mode) -> Result<(Job, Option<String>), Error> {
-    let model = fields.text("model")?.filter(|model| !model.trim().is_empty());
-    let model = model.ok_or_else(|| Error::invalid("model", "'model' is required, for example 'gpt-image-2'."))?;
-    let prompt = fields.text("prompt")?.filter(|prompt| !prompt.trim().is_empty());
-    let prompt = match prompt {
-        Some(prompt) => prompt,
-        None if mode == Mode::Upscale => String::new(),
-        None => return Err(Error::invalid("prompt", "'prompt' is required and may not be empty.")),
-    };
-    if prompt.chars().count() > MAX_PROMPT {
-        return Err(Error::invalid("prompt", format!("'prompt' is longer than {MAX_PROMPT} characters.")));
-    }
-    let n = fields.number("n", 1, MAX_PICTURES)?.and_then(|n| u32::try_from(n).ok()).unwrap_or(1);
-    let (size, ratio, tier) = (fields.text("size")?, fields.text("aspect_ratio")?, fields.text("resolution")?);
-    let size = SizeAsk::parse(size.as_deref(), ratio.as_deref(), tier.as_deref())
-        .map_err(|(param, message)| Error::invalid(param, format!("{message}.")))?;
+    let what = What { mode, most: MAX_PICTURES, bare: mode == Mode::Upscale, example: "gpt-image-2" };
+    let (basics, session) = read_basics(&mut fields, &what)?;
     let stream = read_stream(&mut fields)?;
     let form = match fields.text("response_format")?.as_deref() {
         // As OpenAI's own events: the picture is in them, unless a link is asked for.
@@ -66,31 +52,12 @@ fn read_job(mut fields: Fields, mode: Mode) -> Result<(Job, Option<String>), Err
         Some(name) => Some(read_format(&name)?),
     };
     let compression = fields.number("output_compression", 0, 100)?.and_then(|number| u8::try_from(number).ok());
-    let (user, session) = (fields.text("user")?, fields.text("session_id")?);
-    let resize = read_resize(&mut fields, &size)?;
+    let resize = read_resize(&mut fields, &basics.size)?;
     if mode == Mode::Upscale {
         read_scale(&mut fields)?;
     }
     let extra = fields.0.into_iter().filter(|(_, value)| !value.is_null()).collect();
-    let job = Job {
-        model,
-        mode,
-        prompt,
-        n,
-        size,
-        resize,
-        form,
-        format,
-        compression,
-        user,
-        stream,
-        variation: false,
-        seconds: None,
-        audio: None,
-        images: Vec::new(),
-        mask: None,
-        extra,
-    };
+    let job = Job { resize, form, format, compression, stream, extra, ..basics };
     Ok((job, session))
 }
 
@@ -227,6 +194,7 @@ pub(in crate::api) fn estimate(estimate: &Estimate) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use super::super::basics::MAX_PROMPT;
     use super::*;
 
     fn read(body: Value) -> Result<Job, Error> {

@@ -1,5 +1,6 @@
 //! The public shapes, and their way to and from the nouns of the domain.
 
+mod basics;
 pub(super) mod events;
 pub(super) mod fields;
 pub(super) mod images;

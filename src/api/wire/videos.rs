@@ -1,17 +1,15 @@
 //! Video calls and stored jobs on the wire: the body to a job, a job's row to what callers see.
 
+use super::basics::{What, read_basics};
 use super::fields::{Fields, wrong};
 use crate::base::Timestamp;
 use crate::error::Error;
-use crate::job::{Job, Mode, ResponseForm};
-use crate::media::SizeAsk;
+use crate::job::{Job, Mode};
 use crate::pipeline::{Terms, View, dollars, provider_name};
 use crate::store::{JobRow, JobStatus};
 use axum::http::HeaderMap;
 use serde_json::{Map, Value, json};
 
-/// Longest prompt that any route takes, in characters.
-const MAX_PROMPT: usize = 100_000;
 /// Longest video that may be asked for, in seconds.
 pub(super) const MAX_SECONDS: u64 = 600;
 /// Most videos of one call.
@@ -33,44 +31,13 @@ pub(in crate::api) struct VideoCall {
 pub(in crate::api) fn read_video(fields: Map<String, Value>, given: bool) -> Result<VideoCall, Error> {
     let mut fields = Fields(fields);
     let terms = take_terms(&mut fields)?;
-    let model = fields.text("model")?.filter(|model| !model.trim().is_empty());
-    let model = model.ok_or_else(|| Error::invalid("model", "'model' is required, for example 'veo-3.1'."))?;
-    let prompt = fields.text("prompt")?.filter(|prompt| !prompt.trim().is_empty());
-    if prompt.is_none() && !given {
-        return Err(Error::invalid("prompt", "'prompt' is required and may not be empty."));
-    }
-    let prompt = prompt.unwrap_or_default();
-    if prompt.chars().count() > MAX_PROMPT {
-        return Err(Error::invalid("prompt", format!("'prompt' is longer than {MAX_PROMPT} characters.")));
-    }
-    let n = fields.number("n", 1, MAX_VIDEOS)?.and_then(|n| u32::try_from(n).ok()).unwrap_or(1);
+    let what = What { mode: Mode::TextToVideo, most: MAX_VIDEOS, bare: given, example: "veo-3.1" };
+    let (basics, session) = read_basics(&mut fields, &what)?;
     let (seconds, duration) = (read_seconds(&mut fields, "seconds")?, read_seconds(&mut fields, "duration")?);
     let seconds = seconds.or(duration);
-    let (size, ratio, tier) = (fields.text("size")?, fields.text("aspect_ratio")?, fields.text("resolution")?);
-    let size = SizeAsk::parse(size.as_deref(), ratio.as_deref(), tier.as_deref())
-        .map_err(|(param, message)| Error::invalid(param, format!("{message}.")))?;
     let audio = flag(&mut fields, "generate_audio")?;
-    let (user, session) = (fields.text("user")?, fields.text("session_id")?);
     let extra = fields.0.into_iter().filter(|(_, value)| !value.is_null()).collect();
-    let job = Job {
-        model,
-        mode: Mode::TextToVideo,
-        prompt,
-        n,
-        size,
-        form: ResponseForm::Url,
-        format: None,
-        compression: None,
-        user,
-        resize: None,
-        stream: None,
-        variation: false,
-        seconds,
-        audio,
-        images: Vec::new(),
-        mask: None,
-        extra,
-    };
+    let job = Job { seconds, audio, extra, ..basics };
     Ok(VideoCall { job, terms, session })
 }
 

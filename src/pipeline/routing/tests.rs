@@ -7,15 +7,13 @@ use super::switchboard::Operator;
 use crate::base::Usd;
 use crate::catalog::{Catalog, Route};
 use crate::error::ErrorKind;
-use crate::job::{Job, Mode, ResponseForm};
-use crate::media::SizeAsk;
+use crate::job::{Job, Mode};
 use crate::pipeline::fit::fit;
 use crate::pipeline::plan::{Plan, Scene, plan};
 use crate::providers::ADAPTERS;
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use serde_json::Map;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
@@ -39,25 +37,7 @@ fn routes() -> &'static [Arc<Route>] {
 }
 
 fn job(model: &str) -> Job {
-    Job {
-        model: model.to_owned(),
-        mode: Mode::TextToImage,
-        prompt: "a fox".into(),
-        n: 1,
-        size: SizeAsk::Unsaid,
-        form: ResponseForm::Url,
-        format: None,
-        compression: None,
-        user: None,
-        seconds: None,
-        audio: None,
-        images: Vec::new(),
-        mask: None,
-        resize: None,
-        stream: None,
-        variation: false,
-        extra: Map::new(),
-    }
+    Job::new(model, Mode::TextToImage, "a fox")
 }
 
 fn share(route: &str, priority: u32, weight: u32) -> Share {
