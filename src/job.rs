@@ -23,12 +23,14 @@ pub enum Mode {
     ImageToVideo,
     /// A video (and a prompt) to a video.
     VideoToVideo,
+    /// A video and a prompt to a video that goes on where that one ends.
+    VideoExtension,
 }
 
 impl Mode {
     /// Whether it makes videos.
     pub const fn is_video(self) -> bool {
-        matches!(self, Self::TextToVideo | Self::ImageToVideo | Self::VideoToVideo)
+        self.makes_video()
     }
 
     /// As the public API spells it.
@@ -40,17 +42,23 @@ impl Mode {
             Self::TextToVideo => "text-to-video",
             Self::ImageToVideo => "image-to-video",
             Self::VideoToVideo => "video-to-video",
+            Self::VideoExtension => "video-extension",
         }
     }
 
     /// Whether videos come of it; pictures do otherwise.
     pub const fn makes_video(self) -> bool {
-        matches!(self, Self::TextToVideo | Self::ImageToVideo | Self::VideoToVideo)
+        matches!(self, Self::TextToVideo | Self::ImageToVideo) || self.reads_video()
     }
 
     /// Whether it starts from a picture or a video.
     pub const fn reads_media(self) -> bool {
         !matches!(self, Self::TextToImage | Self::TextToVideo)
+    }
+
+    /// Whether it starts from a video.
+    pub const fn reads_video(self) -> bool {
+        matches!(self, Self::VideoToVideo | Self::VideoExtension)
     }
 }
 
@@ -105,7 +113,7 @@ pub struct Job {
     pub seconds: Option<u32>,
     /// Whether a video should have sound; the route's own habit when unsaid.
     pub audio: Option<bool>,
-    /// Pictures (or, for video-to-video, the video) to work from. A stored job keeps them as files.
+    /// Pictures (or, for modes that read one, the video) to work from. A stored job keeps them as files.
     #[serde(skip)]
     pub images: Vec<Input>,
     /// Where to edit: transparent pixels are to be changed (OpenAI's convention).

@@ -41,6 +41,9 @@ pub(super) fn check_route(route: &Route, complain: &mut impl FnMut(String)) {
     let offered = |format| route.formats.is_empty() || route.formats.contains(&format);
     require(route.default_format.is_none_or(offered), "default_format is not one of formats");
     require(!reads_media || route.inputs.is_some(), "a mode that starts from a picture or video needs inputs");
+    let reads_video = route.modes.iter().any(|mode| mode.reads_video());
+    let placed = route.inputs.as_ref().is_some_and(|inputs| inputs.video.is_some());
+    require(!reads_video || placed, "a mode that starts from a video needs inputs.video");
     let makes_video = route.modes.iter().any(|mode| mode.makes_video());
     require(!makes_video || route.video.is_some(), "a mode that makes videos needs video = { ... }");
     check_size(&route.size, &mut require);
@@ -198,6 +201,7 @@ mod tests {
             (r#"modes = ["text-to-image"]"#, r#"modes = ["text-to-speech"]"#, "unknown variant"),
             (r#"modes = ["text-to-image"]"#, r#"modes = ["image-edit"]"#, "needs inputs"),
             (r#"modes = ["text-to-image"]"#, video, "needs video"),
+            (r#"modes = ["text-to-image"]"#, r#"modes = ["video-extension"]"#, "needs inputs.video"),
             (r#"modes = ["text-to-image"]"#, &videos("seconds = [5], default = 6"), "not one of video.seconds"),
             (r#"modes = ["text-to-image"]"#, &videos("default = 5, form = \"frames\""), "needs video.fps"),
             (r#"source = "the documentation""#, "", "source is missing"),

@@ -128,7 +128,7 @@ pub struct Inputs {
     /// The most pixels it takes; likewise.
     #[serde(default)]
     pub max_pixels: Option<u64>,
-    /// The parameter of a source video, for video-to-video.
+    /// The parameter of a source video; modes that start from one need it, whoever places it.
     #[serde(default)]
     pub video: Option<String>,
 }

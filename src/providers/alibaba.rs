@@ -55,7 +55,9 @@ impl Adapter for Alibaba {
         let named = parameters.remove("endpoint");
         let endpoint = match (named.as_ref().and_then(Value::as_str), brief.mode) {
             (Some(endpoint), _) => endpoint,
-            (None, Mode::TextToVideo | Mode::ImageToVideo | Mode::VideoToVideo) => "video-generation/video-synthesis",
+            (None, Mode::TextToVideo | Mode::ImageToVideo | Mode::VideoToVideo | Mode::VideoExtension) => {
+                "video-generation/video-synthesis"
+            }
             (None, Mode::TextToImage | Mode::ImageEdit | Mode::Upscale) => AT_ONCE,
         };
         let takes_messages = endpoint.ends_with("/generation");

@@ -37,7 +37,7 @@ impl Adapter for BytePlus {
         let mut body = brief.input.clone();
         body.insert("model".to_owned(), Value::from(brief.model.as_str()));
         let path = match brief.mode {
-            Mode::TextToVideo | Mode::ImageToVideo | Mode::VideoToVideo => {
+            Mode::TextToVideo | Mode::ImageToVideo | Mode::VideoToVideo | Mode::VideoExtension => {
                 nest_content(&mut body);
                 "contents/generations/tasks"
             }

@@ -48,7 +48,7 @@ impl Adapter for Luma {
                 body.extend((!others.is_empty()).then(|| ("image_ref".to_owned(), Value::Array(others))));
                 "image_edit"
             }
-            Mode::TextToVideo | Mode::ImageToVideo | Mode::VideoToVideo => {
+            Mode::TextToVideo | Mode::ImageToVideo | Mode::VideoToVideo | Mode::VideoExtension => {
                 nest_video(&mut body, &brief.images);
                 "video"
             }

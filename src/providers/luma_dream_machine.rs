@@ -37,7 +37,7 @@ impl Adapter for DreamMachine {
         let mut body = brief.input.clone();
         body.insert("model".to_owned(), Value::from(brief.model.as_str()));
         let kind = match brief.mode {
-            Mode::TextToVideo | Mode::ImageToVideo | Mode::VideoToVideo => "video",
+            Mode::TextToVideo | Mode::ImageToVideo | Mode::VideoToVideo | Mode::VideoExtension => "video",
             Mode::TextToImage | Mode::ImageEdit | Mode::Upscale => "image",
         };
         Ok(Turn::Next(Call::submit(format!("{}/generations/{kind}", site.base_url), Value::Object(body))))

@@ -45,7 +45,9 @@ impl Adapter for MiniMax {
                 nest_content(&mut body);
                 path
             }
-            (None, Mode::TextToVideo | Mode::ImageToVideo | Mode::VideoToVideo) => "v1/video_generation",
+            (None, Mode::TextToVideo | Mode::ImageToVideo | Mode::VideoToVideo | Mode::VideoExtension) => {
+                "v1/video_generation"
+            }
             (None, Mode::TextToImage | Mode::ImageEdit | Mode::Upscale) => {
                 body.insert("response_format".to_owned(), Value::from("base64"));
                 if !brief.images.is_empty() {

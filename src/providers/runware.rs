@@ -7,7 +7,7 @@
 
 use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
-use crate::job::{Brief, Mode, Output, Source, Usage};
+use crate::job::{Brief, Output, Source, Usage};
 use crate::outbound::auth::AuthScheme;
 use crate::outbound::call::{Call, Leg, Payload, Reply, Verb};
 use bytes::Bytes;
@@ -39,7 +39,7 @@ impl Adapter for Runware {
         for (name, value) in &brief.input {
             place(&mut task, name, value.clone());
         }
-        if is_video(brief.mode) {
+        if brief.mode.makes_video() {
             task.extend(fields(json!({"taskType": "videoInference", "deliveryMethod": "async"})));
             place_frames(&mut task);
         } else {
@@ -73,10 +73,6 @@ impl Adapter for Runware {
 
 fn address(site: &Site) -> String {
     format!("{}/v1", site.base_url)
-}
-
-fn is_video(mode: Mode) -> bool {
-    matches!(mode, Mode::TextToVideo | Mode::ImageToVideo | Mode::VideoToVideo)
 }
 
 fn fields(value: Value) -> Map<String, Value> {
@@ -282,6 +278,7 @@ fn classify(code: &str, about: Option<&str>) -> Option<FaultKind> {
 mod tests {
     use super::*;
     use crate::base::Timestamp;
+    use crate::job::Mode;
 
     fn brief(mode: Mode) -> Brief {
         let input =

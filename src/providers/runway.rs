@@ -44,7 +44,7 @@ impl Adapter for Runway {
         let path = match brief.mode {
             Mode::TextToVideo => "text_to_video",
             Mode::ImageToVideo => "image_to_video",
-            Mode::VideoToVideo => "video_to_video",
+            Mode::VideoToVideo | Mode::VideoExtension => "video_to_video",
             Mode::TextToImage | Mode::ImageEdit | Mode::Upscale => "text_to_image",
         };
         Ok(Turn::Next(versioned(Call::submit(format!("{}/v1/{path}", site.base_url), Value::Object(body)))))

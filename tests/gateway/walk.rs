@@ -168,9 +168,9 @@ async fn make_video(kit: &Kit, route: &Route, mode: Mode) -> Result<(), String> 
     body.as_object_mut().unwrap().extend(required(&route.upstream));
     match mode {
         Mode::ImageToVideo => body["input_reference"] = json!({"image_url": uri("png:512x512")}),
-        Mode::VideoToVideo => {
+        Mode::VideoToVideo | Mode::VideoExtension => {
             let file = base64_simd::STANDARD.encode_to_string(clip("mp4:5"));
-            body["video_url"] = json!(format!("data:video/mp4;base64,{file}"));
+            body["video"] = json!(format!("data:video/mp4;base64,{file}"));
         }
         _ => {}
     }
@@ -228,7 +228,9 @@ async fn every_active_route_works_in_the_sandbox() {
         async move {
             match mode {
                 Mode::TextToImage | Mode::ImageEdit | Mode::Upscale => make_picture(kit, gifts, &route, mode).await,
-                Mode::TextToVideo | Mode::ImageToVideo | Mode::VideoToVideo => make_video(kit, &route, mode).await,
+                Mode::TextToVideo | Mode::ImageToVideo | Mode::VideoToVideo | Mode::VideoExtension => {
+                    make_video(kit, &route, mode).await
+                }
             }
         }
     });

@@ -59,7 +59,7 @@ pub(super) fn single_image(route: &Route) -> bool {
 
 /// Whether it makes videos.
 pub(super) fn makes_video(route: &Route) -> bool {
-    route.modes.iter().any(|mode| matches!(mode, Mode::TextToVideo | Mode::ImageToVideo | Mode::VideoToVideo))
+    route.modes.iter().any(|mode| mode.makes_video())
 }
 
 /// Whether it works on pictures only, so that a call without one is a mistake.
