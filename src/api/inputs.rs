@@ -17,6 +17,8 @@ const MAX_INPUTS: usize = 16;
 /// The parameters that hold them, besides `mask`, in the order in which they count.
 pub(super) const NAMES: [&str; 7] =
     ["input_reference", "image", "images", "image_url", "image_base64", "video", "video_url"];
+/// The one that may name a video that was made here.
+const VIDEO: &str = "video";
 /// How long a caller's link may take.
 const FETCH: Duration = Duration::from_secs(30);
 
@@ -25,6 +27,8 @@ const FETCH: Duration = Duration::from_secs(30);
 pub(super) struct Given {
     images: Vec<(String, Part)>,
     mask: Option<Part>,
+    /// The id of a video that was made here.
+    made_here: Option<String>,
 }
 
 impl Given {
@@ -32,7 +36,9 @@ impl Given {
     pub(super) fn of_form(files: Vec<(String, Part)>) -> Result<Self, Error> {
         let mut given = Self::default();
         for (name, part) in files {
-            if !name.starts_with("mask") {
+            if let Some(id) = id_in_form(&name, &part)? {
+                given.name_made(id)?;
+            } else if !name.starts_with("mask") {
                 given.images.push((name, part));
             } else if given.mask.replace(part).is_some() {
                 return Err(Error::invalid("mask", "There is more than one mask."));
@@ -47,6 +53,9 @@ impl Given {
         for name in NAMES {
             match fields.remove(name) {
                 None | Some(Value::Null) => {}
+                Some(Value::Object(fields)) if name == VIDEO && fields.contains_key("id") => {
+                    given.made_here = Some(read_id(&fields)?);
+                }
                 Some(Value::Array(items)) => {
                     for item in items {
                         given.images.push((name.to_owned(), read_part(name, &item)?));
@@ -67,8 +76,24 @@ impl Given {
         self.images.is_empty()
     }
 
-    /// Fetches and verifies everything.
+    /// Takes the id of a video that was made here, when the call names one.
+    pub(super) fn take_made_here(&mut self) -> Option<String> {
+        self.made_here.take()
+    }
+
+    fn name_made(&mut self, id: String) -> Result<(), Error> {
+        match self.made_here.replace(id) {
+            None => Ok(()),
+            Some(_) => Err(Error::invalid(VIDEO, "There is more than one video.")),
+        }
+    }
+
+    /// Fetches and verifies everything. A video that is only named was for the caller to take.
     pub(super) async fn obtain(self, gateway: &Gateway) -> Result<(Vec<Input>, Option<Input>), Error> {
+        if self.made_here.is_some() {
+            let text = "'video' names a video by its 'id', which only videos/edits and videos/extensions take.";
+            return Err(Error::invalid(VIDEO, text));
+        }
         if self.images.len() > MAX_INPUTS {
             let text = format!("At most {MAX_INPUTS} input images, not {}.", self.images.len());
             return Err(Error::invalid("image", text));
@@ -79,6 +104,33 @@ impl Given {
             None => None,
         };
         Ok((images, mask))
+    }
+}
+
+/// The id of a video that was made here, when a part of a form holds one: `video[id]`, as OpenAI's SDKs spell it, or
+/// `video` as JSON.
+fn id_in_form(name: &str, part: &Part) -> Result<Option<String>, Error> {
+    let fields = match (name, part) {
+        ("video[id]", Part::Text(id)) => Map::from_iter([("id".to_owned(), Value::from(id.as_str()))]),
+        ("video[id]", Part::File(_)) => Map::from_iter([("id".to_owned(), Value::Null)]),
+        (VIDEO, Part::Text(text)) => match serde_json::from_str(text) {
+            Ok(Value::Object(fields)) if fields.contains_key("id") => fields,
+            _ => return Ok(None),
+        },
+        _ => return Ok(None),
+    };
+    read_id(&fields).map(Some)
+}
+
+/// `{"id": "req_…"}` and nothing beside it: of two videos, one would be dropped.
+fn read_id(fields: &Map<String, Value>) -> Result<String, Error> {
+    match fields.get("id").and_then(Value::as_str).map(str::trim) {
+        Some(id) if !id.is_empty() && fields.len() == 1 => Ok(id.to_owned()),
+        _ => {
+            let text = "'video' should be {\"id\": \"req_…\"} with the id of a video that was made here, or a link, a \
+                        data URI, base64 or an upload.";
+            Err(Error::invalid(VIDEO, text))
+        }
     }
 }
 

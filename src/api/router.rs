@@ -20,6 +20,8 @@ impl Api {
             .route("/images/variations", post(images::vary))
             .route("/images/{id}", get(videos::images).delete(videos::discard_images))
             .route("/videos", get(videos::list).post(videos::create))
+            .route("/videos/edits", post(videos::edit))
+            .route("/videos/extensions", post(videos::extend))
             .route("/videos/{id}", get(videos::one).delete(videos::discard))
             .route("/videos/{id}/content", get(videos::content))
             .route("/videos/{id}/remix", post(videos::remix))

@@ -1,8 +1,7 @@
-//! `videos`: create, get, list, delete, content, remix; and the images that are made in the background. All of them are
-//! stored jobs.
+//! `videos`: create, edit, extend, remix, get, list, delete, content; and the images that are made in the background. All
+//! of them are stored jobs.
 
 use super::Api;
-use super::body::JsonObject;
 use super::caller::Caller;
 use super::idempotency::{Once, once};
 use super::inputs::Given;
@@ -40,27 +39,53 @@ pub(super) async fn create(State(api): State<Api>, mut visit: Visit, request: Re
     begun
 }
 
-/// Makes a video from one that was made here, with the same model.
+/// Makes a video from one that was made here, named by the path.
 pub(super) async fn remix(
     State(api): State<Api>,
-    mut visit: Visit,
+    visit: Visit,
     Path(id): Path<String>,
-    body: JsonObject,
+    request: Request,
 ) -> Result<Response, Error> {
-    let Ask { mut fields, key, claim, .. } = visit.read_json(&api, body)?;
-    let row = find(&api, &visit.caller, &id, "video").await?;
-    let view = read_view(&row)?;
-    fields.entry("model").or_insert_with(|| json!(view.model));
+    rework(api, visit, request, Some(id), Mode::VideoToVideo).await
+}
+
+/// Makes a video from another one.
+pub(super) async fn edit(State(api): State<Api>, visit: Visit, request: Request) -> Result<Response, Error> {
+    rework(api, visit, request, None, Mode::VideoToVideo).await
+}
+
+/// Goes on where a video ends.
+pub(super) async fn extend(State(api): State<Api>, visit: Visit, request: Request) -> Result<Response, Error> {
+    rework(api, visit, request, None, Mode::VideoExtension).await
+}
+
+/// Makes a video of another one: of the one that the path or the body names by its id, with the same model unless one is
+/// said, or of the one that is given.
+async fn rework(
+    api: Api,
+    mut visit: Visit,
+    request: Request,
+    id: Option<String>,
+    mode: Mode,
+) -> Result<Response, Error> {
+    let Ask { mut fields, mut given, key, claim } = visit.read(&api, request).await?;
+    let source = match (id, given.take_made_here()) {
+        (Some(_), Some(_)) => return Err(Error::invalid("video", "The path names the video already.")),
+        (Some(id), None) => Some(find(&api, &visit.caller, &id, "video").await?),
+        (None, Some(id)) => {
+            let found = find(&api, &visit.caller, &id, "video").await;
+            Some(found.map_err(|error| Error { param: Some("video".to_owned()), ..error })?)
+        }
+        (None, None) => None,
+    };
+    if let Some(row) = &source {
+        let view = read_view(row)?;
+        fields.entry("model").or_insert_with(|| json!(view.model));
+    }
     let model = model_said(&fields);
     let read = visit.prefer(&api, &mut fields).and_then(|()| read_video(fields, false));
     let read = match permitted(&api, &visit, read) {
-        Ok(mut call) => {
-            call.terms.remixed_from = Some(row.id.clone());
-            stored_video(&api, &row).await.map(|input| {
-                let job = Job { mode: Mode::VideoToVideo, images: vec![input], ..call.job };
-                VideoCall { job, ..call }
-            })
-        }
+        Ok(call) => with_video(&api, given, source.as_ref(), call, mode).await,
         Err(error) => Err(error),
     };
     let begun = begin(api, visit, &model, read, key).await;
@@ -84,10 +109,38 @@ async fn with_inputs(api: &Api, given: Given, call: VideoCall) -> Result<VideoCa
     Ok(VideoCall { job: Job { mode, images, mask, ..call.job }, ..call })
 }
 
+/// Brings the one video that a call is about, and whatever else was given with it.
+async fn with_video(
+    api: &Api,
+    given: Given,
+    source: Option<&JobRow>,
+    mut call: VideoCall,
+    mode: Mode,
+) -> Result<VideoCall, Error> {
+    let (mut images, mask) = given.obtain(&api.0.gateway).await?;
+    if let Some(row) = source {
+        images.insert(0, stored_video(api, row).await?);
+        call.terms.remixed_from = Some(row.id.clone());
+    }
+    let wrong = match images.iter().filter(|input| input.mime.starts_with("video/")).count() {
+        1 => None,
+        0 if images.is_empty() => Some(
+            "'video' is required: {\"id\": \"req_…\"} of one that was made here, a link, a data URI, base64 or an upload.",
+        ),
+        0 => Some("'video' should be a video, and what was given is a picture."),
+        _ => Some("There is more than one video."),
+    };
+    match wrong {
+        Some(text) => Err(Error::invalid("video", text)),
+        None => Ok(VideoCall { job: Job { mode, images, mask, ..call.job }, ..call }),
+    }
+}
+
 /// The file of a finished video, as an input.
 async fn stored_video(api: &Api, row: &JobRow) -> Result<Input, Error> {
     let view = read_view(row)?;
-    let unfinished = || Error::new(ErrorKind::InvalidRequest, "This video is not completed, so it cannot be remixed.");
+    let unfinished =
+        || Error::new(ErrorKind::InvalidRequest, "This video is not completed, so nothing can be made of it.");
     let (_, made) = view.outputs.first().filter(|_| row.status == JobStatus::Completed).ok_or_else(unfinished)?;
     let opened = api.0.gateway.storage.open_part(&made.name, crate::media::storage::Part::Whole).await;
     let expired = || Error::new(ErrorKind::NotFound, "The file of this video has expired.");

@@ -45,7 +45,7 @@ pub struct Terms {
     pub metadata: Option<Value>,
     /// How long files should be kept, in words of which only the name is known. The operator's setting decides.
     pub media_retention: Option<Value>,
-    /// The video that it is made from, when it is a remix.
+    /// The video of ours that it is made from: it is a remix, an edit or an extension of that.
     pub remixed_from: Option<String>,
 }
 

@@ -179,7 +179,7 @@ pub struct View {
     pub metadata: Option<Value>,
     /// The caller's end user.
     pub user: Option<String>,
-    /// The video that it was made from, when it is a remix.
+    /// The video of ours that it was made from: it is a remix, an edit or an extension of that.
     #[serde(default)]
     pub remixed_from: Option<String>,
     /// Whether simulators made it.

@@ -272,10 +272,11 @@ async fn draw(kit: &Kit, fixture: &Fixture, request: &Value) -> Value {
 async fn film(kit: &Kit, fixture: &Fixture, mut request: Value) -> Value {
     let (name, ends) = (&fixture.name, &fixture.ends);
     let fields = request.as_object_mut().unwrap();
-    // The inputs say what kind of video it is.
+    // The inputs say what kind of video it is; only what goes on from one is asked for elsewhere.
+    let door = if fields["mode"] == "video-extension" { "/v1/videos/extensions" } else { "/v1/videos" };
     fields.remove("mode");
     fields.remove("audio").map(|audio| fields.insert("generate_audio".to_owned(), audio));
-    let taken = kit.post("/v1/videos", &request).await;
+    let taken = kit.post(door, &request).await;
     assert_eq!(taken.status, ends.status, "{name}: {}", taken.json);
     let path = format!("/v1/videos/{}", taken.json["id"].as_str().unwrap());
     let patience = Instant::now() + Duration::from_secs(30);

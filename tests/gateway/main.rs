@@ -32,4 +32,5 @@ mod shapes;
 mod streams;
 mod uploads;
 mod videos;
+mod videos_from_videos;
 mod walk;

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
-async fn settled(kit: &Kit, path: &str) -> Value {
+pub(super) async fn settled(kit: &Kit, path: &str) -> Value {
     let patience = Instant::now() + Duration::from_mins(1);
     loop {
         let got = kit.get(path).await;
@@ -28,13 +28,13 @@ async fn settled(kit: &Kit, path: &str) -> Value {
     }
 }
 
-async fn video(kit: &Kit, body: Value) -> Value {
+pub(super) async fn video(kit: &Kit, body: Value) -> Value {
     let got = kit.post("/openai/v1/videos", &body).await;
     assert_eq!(got.status, 202, "{}", got.json);
     settled(kit, &format!("/openai/v1/videos/{}", got.json["id"].as_str().unwrap())).await
 }
 
-async fn balance(kit: &Kit) {
+pub(super) async fn balance(kit: &Kit) {
     let totals = kit.bills().await["totals"].clone();
     let billed: i64 = totals.as_object().unwrap().values().map(|total| micros(&total["billed_usd"])).sum();
     let summary = kit.get("/v1/requests?summary=true").await.json["summary"].clone();
@@ -161,32 +161,6 @@ async fn a_dry_run_buys_nothing() {
     assert!(got.json.get("id").is_none() && got.json.get("status").is_none());
     assert_eq!(kit.get("/v1/videos").await.json["data"], json!([]));
     assert_eq!(kit.bills().await["totals"], json!({}));
-    kit.running.stop().await;
-}
-
-#[tokio::test]
-async fn a_video_is_made_from_one_that_was_made_here() {
-    let kit = Kit::start().await;
-    let first = kit.post("/v1/videos", &json!({"model": "veo-3.1-fast", "prompt": "a fox"})).await.json;
-    let id = first["id"].as_str().unwrap();
-    let ask = json!({"model": "lucy-edit-pro", "prompt": "the same at night"});
-    let path = format!("/v1/videos/{id}/remix");
-    let early = kit.post(&path, &ask).await;
-    assert_eq!(early.status, 400, "{}", early.json);
-    settled(&kit, &format!("/v1/videos/{id}")).await;
-    let made = async || kit.get("/v1/videos").await.json["data"].as_array().unwrap().len();
-    let dry = kit.post(&format!("{path}?dryRun=true"), &ask).await;
-    assert_eq!((dry.status, &dry.json["estimated"]), (200, &json!(true)), "{}", dry.json);
-    assert_eq!(made().await, 1, "a dry run begins nothing");
-    let taken = kit.post(&path, &ask).await;
-    assert_eq!((taken.status, &taken.json["remixed_from_video_id"]), (202, &json!(id)), "{}", taken.json);
-    let done = settled(&kit, &format!("/v1/videos/{}", taken.json["id"].as_str().unwrap())).await;
-    assert_eq!(done["status"], "completed", "{done}");
-    // The model of the first one takes no videos.
-    let same = kit.post(&path, &json!({"prompt": "again"})).await;
-    assert_eq!(same.status, 400, "{}", same.json);
-    assert_eq!(made().await, 2);
-    balance(&kit).await;
     kit.running.stop().await;
 }
 

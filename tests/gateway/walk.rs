@@ -164,6 +164,11 @@ fn shorten(value: &Value) -> String {
 /// One video from a route, through the whole gateway.
 async fn make_video(kit: &Kit, route: &Route, mode: Mode) -> Result<(), String> {
     let model = route.executed_model();
+    let door = match mode {
+        Mode::VideoToVideo => "/v1/videos/edits",
+        Mode::VideoExtension => "/v1/videos/extensions",
+        _ => "/v1/videos",
+    };
     let mut body = json!({"model": model, "prompt": "a fox in the snow"});
     body.as_object_mut().unwrap().extend(required(&route.upstream));
     match mode {
@@ -174,8 +179,8 @@ async fn make_video(kit: &Kit, route: &Route, mode: Mode) -> Result<(), String> 
         }
         _ => {}
     }
-    let dry = kit.post("/v1/videos?dryRun=true", &body).await;
-    let taken = kit.post("/v1/videos", &body).await;
+    let dry = kit.post(&format!("{door}?dryRun=true"), &body).await;
+    let taken = kit.post(door, &body).await;
     let complain = |what: &str, json: &Value| Err(format!("{model} {mode}: {what}: {}", shorten(json)));
     if taken.status != 202 {
         return complain("not taken", &taken.json);

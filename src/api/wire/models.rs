@@ -26,8 +26,10 @@ pub(in crate::api) fn show(model: &Model, catalog: &Catalog, usable: impl Fn(&st
     modes.dedup();
     let price = live.iter().filter_map(|route| route.starting_price()).min();
     let created = model.released.as_deref().and_then(Timestamp::parse).map_or(0, Timestamp::seconds);
-    let reads_images = modes.iter().any(|mode| !matches!(mode, Mode::TextToImage | Mode::TextToVideo));
-    let input: &[&str] = if reads_images { &["text", "image"] } else { &["text"] };
+    let reads_images = modes.iter().any(|mode| mode.reads_media() && !mode.reads_video());
+    let reads_videos = modes.iter().any(|mode| mode.reads_video());
+    let input = [("text", true), ("image", reads_images), ("video", reads_videos)];
+    let input: Vec<&str> = input.into_iter().filter(|(_, read)| *read).map(|(name, _)| name).collect();
     let capabilities: Vec<&str> =
         modes.iter().map(|mode| if *mode == Mode::ImageEdit { "editing" } else { mode.as_str() }).collect();
     json!({

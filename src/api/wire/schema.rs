@@ -125,7 +125,13 @@ impl Page<'_> {
                 property["x-badge"] = json!(badge.as_str());
             }
             modes.extend(&route.modes);
-            takers.insert(route.executed_model(), about);
+            // A model may have a row for each of its modes.
+            let mut name = route.executed_model();
+            if takers.contains_key(&name) {
+                let modes: Vec<&str> = route.modes.iter().map(|mode| mode.as_str()).collect();
+                name = format!("{name} ({})", modes.join(", "));
+            }
+            takers.insert(name, about);
         }
         if takers.is_empty() {
             return;
@@ -223,7 +229,8 @@ impl Page<'_> {
     fn inputs(&self, modes: &BTreeSet<Mode>, properties: &mut Map<String, Value>) {
         let reads = |route: &Route, video: bool| {
             let inputs = route.inputs.as_ref()?;
-            let wanted = |mode: &Mode| mode.reads_media() && mode.makes_video() == video;
+            let pictured = |mode: &Mode| !mode.reads_video() || inputs.max > 0;
+            let wanted = |mode: &Mode| mode.reads_media() && mode.makes_video() == video && pictured(mode);
             route.modes.iter().any(wanted).then(|| (Badge::Converted, json!({"max": inputs.max})))
         };
         let picture = json!({"type": ["string", "object"]});
@@ -231,6 +238,14 @@ impl Page<'_> {
             "description": "The picture to work from, or several: links, data URIs, base64, or uploads in a form."});
         self.put(properties, "image", pictures.clone(), |route| reads(route, false));
         self.put(properties, "input_reference", pictures, |route| reads(route, true));
+        let source = json!({"type": ["string", "object"], "description": "The video to edit or to go on from: \
+            `{\"id\": …}` of one that was made here, a link, a data URI, base64, or an upload in a form."});
+        self.put(properties, "video", source, |route| {
+            let inputs = route.inputs.as_ref()?;
+            let modes: Vec<&Mode> = route.modes.iter().filter(|mode| mode.reads_video()).collect();
+            let field = inputs.video.as_ref().filter(|_| !modes.is_empty())?;
+            Some((Badge::Converted, json!({"field": field, "modes": modes})))
+        });
         let mask = json!({"type": ["string", "object"], "description": "Where to edit: what is transparent in it."});
         self.put(properties, "mask", mask, |route| {
             let mask = route.inputs.as_ref()?.mask.as_ref()?;
