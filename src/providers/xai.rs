@@ -2,6 +2,9 @@
 //! <https://docs.x.ai/developers/model-capabilities/images> (read 2026-11). OpenAI's SDKs can be pointed at another host
 //! and speak its generations; its own SDK is gRPC and cannot.
 //!
+//! A video that is edited or gone on from has a door of its own (`/developers/model-capabilities/video/editing`,
+//! `/extension`), and is polled like any other.
+//!
 //! Moderation is quiet: 200 with `respect_moderation: false`, or no pictures at all. A wrong key may be a 400, an empty
 //! purse a 429 or 403, a refused prompt a 403: the text tells. The bill comes with the answer, in ticks. Edits are JSON.
 
@@ -42,6 +45,10 @@ impl Adapter for Xai {
                 body.extend(brief.images.first().map(|image| ("image".to_owned(), json!({"url": image.data_uri()}))));
                 "videos/generations"
             }
+            Mode::VideoToVideo | Mode::VideoExtension => {
+                body.extend(brief.images.first().map(|video| ("video".to_owned(), json!({"url": video.data_uri()}))));
+                if brief.mode == Mode::VideoToVideo { "videos/edits" } else { "videos/extensions" }
+            }
             Mode::ImageEdit => {
                 put_pictures(&mut body, &brief.images);
                 ask_inline(&mut body);
@@ -57,7 +64,7 @@ impl Adapter for Xai {
 
     fn read(&self, asked: &Call, reply: &Reply, site: &Site) -> Result<Turn, Fault> {
         match asked.leg {
-            Leg::Submit if asked.url.ends_with("/videos/generations") => {
+            Leg::Submit if asked.url.starts_with(&format!("{}/videos/", site.base_url)) => {
                 let ticket: Ticket = reply.json()?;
                 Ok(Turn::Wait(Call::poll(format!("{}/videos/{}", site.base_url, ticket.request_id))))
             }
@@ -235,6 +242,7 @@ struct Failure {
 mod tests {
     use super::*;
     use crate::base::Timestamp;
+    use crate::outbound::call::Payload;
 
     const SITE: &str = "https://api.x.ai/v1";
 
@@ -255,6 +263,21 @@ mod tests {
             input,
             images,
             mask: None,
+        }
+    }
+
+    #[test]
+    fn a_video_is_edited_and_extended_at_doors_of_their_own() {
+        let clip = Input { mime: "video/mp4".into(), bytes: Bytes::from_static(b"x"), size: None };
+        for (mode, door) in [(Mode::VideoToVideo, "edits"), (Mode::VideoExtension, "extensions")] {
+            let brief = Brief { mode, images: vec![clip.clone()], ..video() };
+            let Turn::Next(call) = Xai.open(&brief, &site()).unwrap() else { panic!("no call") };
+            assert_eq!(call.url, format!("{SITE}/videos/{door}"));
+            let Payload::Json(body) = &call.payload else { panic!("no JSON") };
+            assert_eq!((&body["video"], body.get("image")), (&json!({"url": clip.data_uri()}), None));
+            let reply = Reply::new(200, Vec::new(), Bytes::from(r#"{"request_id":"r1"}"#), Timestamp::from_millis(0));
+            let Turn::Wait(next) = Xai.read(&call, &reply, &site()).unwrap() else { panic!("no poll") };
+            assert_eq!(next.url, format!("{SITE}/videos/r1"));
         }
     }
 

@@ -2,13 +2,16 @@
 //!
 //! Simulated: bearer keys (a wrong one is a 400), `POST /images/generations` and `/images/edits` (JSON only) as base64
 //! or as links to short-lived files, quiet moderation (200, a flag, nothing to see, billed), ticks, the slugs that lead
-//! to another model, `POST /videos/generations` with polls, all three error envelopes. Not simulated: edits and
-//! extensions of videos, `storage_options`, fetching of linked pictures, reference pictures, rate limits, the exact
-//! text of a policy block. Pixel sizes follow the sheet's rule; xAI publishes no table.
+//! to another model, `POST /videos/generations`, `/videos/edits` and `/videos/extensions` with polls, all three error
+//! envelopes. An extension comes with what it extends; what is billed of both are the seconds made, at the price of a
+//! generation, since xAI tells no other. Not simulated: `storage_options`, fetching of linked pictures and videos (such a
+//! video passes for one of five seconds), reference pictures, rate limits, the exact text of a policy block. Pixel sizes
+//! follow the sheet's rule; xAI publishes no table.
 
 mod error;
 mod price;
 mod request;
+mod source;
 
 #[cfg(test)]
 mod tests;
@@ -54,6 +57,8 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .route("/images/generations", post(generate))
         .route("/images/edits", post(edit))
         .route("/videos/generations", post(film))
+        .route("/videos/edits", post(edit_film))
+        .route("/videos/extensions", post(extend_film))
         .route("/videos/{id}", get(video::poll))
         .route("/files/{name}", get(file))
         .fallback(async || Refusal::no_path().into_response())
@@ -181,7 +186,22 @@ async fn deliver(
 
 /// `POST /videos/generations`
 async fn film(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes) -> Response {
-    let (film, route) = match admit(&desk, &headers, &body, Mode::TextToVideo, Film::read) {
+    begin(&desk, admit(&desk, &headers, &body, Mode::TextToVideo, Film::read)).await
+}
+
+/// `POST /videos/edits`
+async fn edit_film(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes) -> Response {
+    begin(&desk, admit(&desk, &headers, &body, Mode::VideoToVideo, |body, _| Film::edit(body))).await
+}
+
+/// `POST /videos/extensions`
+async fn extend_film(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes) -> Response {
+    begin(&desk, admit(&desk, &headers, &body, Mode::VideoExtension, |body, _| Film::extension(body))).await
+}
+
+/// Takes a job in, and answers with its id.
+async fn begin(desk: &Desk, admitted: Result<(Film, Arc<Route>), Refusal>) -> Response {
+    let (film, route) = match admitted {
         Ok(admitted) => admitted,
         Err(refusal) => return refusal.into_response(),
     };

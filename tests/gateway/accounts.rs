@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 impl Kit {
     /// An account with a key, paid up; the key's secret.
-    async fn customer(&self, account: &Value, key: &Value, credit: f64) -> String {
+    pub(super) async fn customer(&self, account: &Value, key: &Value, credit: f64) -> String {
         let id = account["id"].as_str().unwrap();
         assert_eq!(self.post("/v1/accounts", account).await.status, 201);
         if credit > 0.0 {
@@ -21,7 +21,13 @@ impl Kit {
         made.json["key"].as_str().unwrap().to_owned()
     }
 
-    async fn as_customer(&self, key: &str, method: Method, path: &str, body: Option<&Value>) -> (u16, Value) {
+    pub(super) async fn as_customer(
+        &self,
+        key: &str,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> (u16, Value) {
         // Over the admin key that the kit would send.
         let mut request = self.request(method, path);
         request = request.headers([(AUTHORIZATION, format!("Bearer {key}").parse().unwrap())].into_iter().collect());

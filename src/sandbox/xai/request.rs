@@ -1,10 +1,12 @@
 //! What the image and video endpoints take, and the checks that come before anything is made.
 
 use super::error::Refusal;
+use super::source::Source;
 use crate::catalog::{Route, SizeRule};
 use crate::media::size::to_side;
 use crate::media::{Facts, Format, Limits, Ratio, Size, Tier, inspect};
 use serde_json::{Map, Value};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// The parameters of pictures, of edits besides, and of videos.
@@ -24,6 +26,13 @@ const OF_VIDEOS: [&str; 11] = [
     "user",
     "storage_options",
 ];
+/// The parameters of what is made of a video, and of its extension besides.
+const OF_SOURCES: [&str; 5] = ["model", "prompt", "video", "user", "storage_options"];
+const OF_EXTENSIONS: &str = "duration";
+
+/// How long a video may be that is edited, or gone on from, in milliseconds.
+const EDITED: RangeInclusive<u64> = 1..=8_700;
+const EXTENDED: RangeInclusive<u64> = 2_000..=30_000;
 
 /// The largest input picture.
 const LARGEST: usize = 10 * 1024 * 1024;
@@ -45,8 +54,12 @@ pub(super) struct Order {
 #[derive(Debug, Clone)]
 pub(super) struct Film {
     pub(super) prompt: Arc<str>,
+    /// The seconds that are made, and paid.
     pub(super) seconds: u32,
+    /// The length of the file in milliseconds: an extension comes with what it extends.
+    pub(super) millis: u64,
     pub(super) resolution: String,
+    /// How many pictures it starts from.
     pub(super) inputs: usize,
 }
 
@@ -81,7 +94,7 @@ impl Order {
 }
 
 impl Film {
-    /// Reads a body as that route's.
+    /// Reads a body of `/videos/generations` as that route's.
     pub(super) fn read(body: &Map<String, Value>, route: &Route) -> Result<Self, Refusal> {
         known(body, |name| OF_VIDEOS.contains(&name))?;
         let prompt = prompt(body)?.into();
@@ -91,7 +104,26 @@ impl Film {
             None => 0,
             Some(image) => picture(image).map(|_| 1)?,
         };
-        Ok(Self { prompt, seconds, resolution, inputs })
+        Ok(Self { prompt, seconds, millis: u64::from(seconds) * 1000, resolution, inputs })
+    }
+
+    /// Reads a body of `/videos/edits`: as long as what is edited.
+    pub(super) fn edit(body: &Map<String, Value>) -> Result<Self, Refusal> {
+        known(body, |name| OF_SOURCES.contains(&name))?;
+        let prompt = prompt(body)?.into();
+        let Source { millis, resolution } = Source::read(body, &EDITED)?;
+        let seconds = u32::try_from(millis.div_ceil(1000)).unwrap_or(u32::MAX);
+        Ok(Self { prompt, seconds, millis, resolution: resolution.to_owned(), inputs: 0 })
+    }
+
+    /// Reads a body of `/videos/extensions`: `duration` is what is added.
+    pub(super) fn extension(body: &Map<String, Value>) -> Result<Self, Refusal> {
+        known(body, |name| OF_SOURCES.contains(&name) || name == OF_EXTENSIONS)?;
+        let prompt = prompt(body)?.into();
+        let seconds = whole(body, OF_EXTENSIONS, 1, 10)?.unwrap_or(6);
+        let Source { millis, resolution } = Source::read(body, &EXTENDED)?;
+        let millis = millis + u64::from(seconds) * 1000;
+        Ok(Self { prompt, seconds, millis, resolution: resolution.to_owned(), inputs: 0 })
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::catalog::load;
 use crate::media::{Facts, Format, Limits, Size, draw, inspect};
 use crate::sandbox::Sandbox;
+use crate::sandbox::clip::clip;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
@@ -182,4 +183,56 @@ async fn videos_are_polled_until_they_are_done() {
         assert_eq!(serde_json::from_slice::<Value>(&answer).unwrap().pointer(key), Some(&value));
     }
     assert_eq!(client.get("/xai/videos/nothing").await.0, 404);
+}
+
+/// The address of a video of that many milliseconds.
+fn film(millis: u32) -> String {
+    format!("data:video/mp4;base64,{}", base64_simd::STANDARD.encode_to_string(clip(millis)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn videos_are_edited_and_gone_on_from() {
+    let client = Client::new();
+    client.post("/_control", json!({"provider": "xai", "job_polls": 0})).await;
+    let ask = |millis: u32| json!({"model": "grok-imagine-video", "prompt": "a fox", "video": {"url": film(millis)}});
+    for (door, extra, seconds, ticks) in [
+        ("edits", json!({}), 5, 2_500_000_000_u64),
+        ("extensions", json!({}), 10, 3_000_000_000),
+        ("extensions", json!({"duration": 2}), 6, 1_000_000_000),
+    ] {
+        // Four seconds and a bit: what is edited counts as five, what is gone on from is whole.
+        let millis = if door == "edits" { 4_200 } else { 4_000 };
+        let (_, ticket) = client.post(&format!("/xai/videos/{door}"), with(ask(millis), &extra)).await;
+        let path = format!("/xai/videos/{}", ticket["request_id"].as_str().unwrap());
+        let done: Value = serde_json::from_slice(&client.get(&path).await.1).unwrap();
+        assert_eq!(
+            [&done["status"], &done["video"]["duration"], &done["usage"]["cost_in_usd_ticks"]],
+            [&json!("done"), &json!(seconds), &json!(ticks)],
+            "{door}"
+        );
+        let file = client.get(done["video"]["url"].as_str().unwrap()).await.1;
+        assert_eq!(file, if door == "edits" { clip(4_200) } else { clip(seconds * 1_000) });
+    }
+    assert_eq!(client.billed(), "0.650000");
+    for (door, extra, right) in [
+        ("edits", json!({"video": {"url": film(8_800)}}), 400),
+        ("edits", json!({"video": {"url": film(8_700)}}), 200),
+        ("edits", json!({"duration": 5}), 400),
+        ("edits", json!({"resolution": "720p"}), 400),
+        ("edits", json!({"video": null}), 422),
+        ("edits", json!({"video": film(4_000)}), 422),
+        ("edits", json!({"video": {"url": uri(64, 64)}}), 400),
+        ("edits", json!({"video": {"url": "https://example.com/a.mp4"}}), 200),
+        ("edits", json!({"video": {"url": film(4_000), "file_id": "f"}}), 400),
+        ("edits", json!({"model": "grok-imagine-video-1.5"}), 404),
+        ("extensions", json!({"video": {"url": film(1_900)}}), 400),
+        ("extensions", json!({"video": {"url": film(30_100)}}), 400),
+        ("extensions", json!({"duration": 11}), 400),
+        ("extensions", json!({"aspect_ratio": "16:9"}), 400),
+        ("extensions", json!({"prompt": ""}), 400),
+        ("extensions", json!({"model": "grok-imagine-image-2.0"}), 404),
+    ] {
+        let (status, body) = client.post(&format!("/xai/videos/{door}"), with(ask(4_000), &extra)).await;
+        assert_eq!(status, right, "{door} {extra}: {body}");
+    }
 }

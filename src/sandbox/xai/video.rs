@@ -105,7 +105,7 @@ fn tell(desk: &Desk, job: &Job, url: &str) -> Response {
         "status": "done",
         "progress": 100,
         "model": job.route.upstream,
-        "video": {"url": shown, "duration": job.film.seconds, "respect_moderation": !blocked},
+        "video": {"url": shown, "duration": job.film.millis.div_ceil(1000), "respect_moderation": !blocked},
         "usage": {"cost_in_usd_ticks": job.ticks},
     }))
     .into_response()
@@ -115,5 +115,6 @@ fn tell(desk: &Desk, job: &Job, url: &str) -> Response {
 pub(super) fn file(desk: &Desk, id: &str) -> Option<Response> {
     let job = desk.jobs.find(id).filter(|job| job.fate == Fate::Made)?;
     let kind = [(header::CONTENT_TYPE, "video/mp4")];
-    Some((kind, Body::from(clip(job.film.seconds * 1000))).into_response())
+    let millis = u32::try_from(job.film.millis).unwrap_or(u32::MAX);
+    Some((kind, Body::from(clip(millis))).into_response())
 }
