@@ -135,6 +135,10 @@ async fn a_video_that_is_given_is_edited_and_gone_on_from() {
         assert_eq!(status, 202, "{taken}");
         assert_eq!(length(&kit, &finished(&kit, &taken).await).await, millis);
     }
+    // fal's price is not known, and what came is counted all the same.
+    let ask = json!({"model": "veo-3.1", "prompt": "a fox", "video": source()});
+    let done = finished(&kit, &begun(&kit, "/v1/videos/extensions", &ask).await).await;
+    assert_eq!((&done["metadata"]["provider"], &done["metadata"]["cost"]), (&json!("fal"), &Value::Null), "{done}");
     balance(&kit).await;
     kit.running.stop().await;
 }
