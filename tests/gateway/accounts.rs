@@ -147,9 +147,8 @@ async fn accounts_are_for_admins_and_mistakes_are_named() {
         assert_eq!((got.status, &got.json["error"]["param"]), (400, &json!(field)), "{path} {body}: {}", got.json);
     }
     assert_eq!(kit.post("/v1/accounts/nobody/credits", &json!({"amount_usd": 1})).await.status, 404);
-    let change = async |terms: Value| {
-        kit.as_customer(super::kit::KEY, Method::PATCH, "/v1/accounts/acme", Some(&terms)).await
-    };
+    let change =
+        async |terms: Value| kit.as_customer(super::kit::KEY, Method::PATCH, "/v1/accounts/acme", Some(&terms)).await;
     let (_, changed) = change(json!({"credit_limit_usd": 2.5, "webhook_url": "https://example.com/"})).await;
     assert_eq!((&changed["credit_limit_usd"], &changed["available_usd"]), (&json!(2.5), &json!(2.5)));
     // What is not named stays, what is null is cleared, and one mistake leaves everything as it is.
