@@ -15,6 +15,7 @@ mod postgres;
 
 use lumenfall::base::{Timestamp, Usd, id};
 use lumenfall::store::{Cursor, ExportFormat, Filter, GroupBy, Page, Record, Settings, Status, Store};
+use sqlx::postgres::PgConnection;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, Row};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -36,6 +37,8 @@ const TUNING: &[&str] = &[
 const SAMPLES: usize = 200;
 /// How long rows are written.
 const WRITING: Duration = Duration::from_secs(20);
+/// How long each way to write is tried.
+const WAY: Duration = Duration::from_secs(5);
 /// Callers that write at once.
 const WRITERS: usize = 1024;
 
@@ -62,6 +65,7 @@ async fn main() {
     export(&store).await;
     write_while_reading(&store).await;
     store.close().await;
+    ways(&settings.url).await;
 }
 
 /// Rows as twelve months of use would leave them: 20 accounts with 3 keys each, 40 models, 14 providers, 20,000 users.
@@ -89,9 +93,12 @@ async fn fill(store: &Store, url: &str, rows: i64) {
     for (_, definition) in &indexes {
         connection.execute(AssertSqlSafe(definition.replace(" ON ONLY ", " ON "))).await.unwrap();
     }
-    // The sums, by the statement that the migration has for rows from before there were any.
-    let (_, backfill) = include_str!("../migrations/postgres/0004_rollups.sql").split_once(";\n").unwrap();
-    connection.execute(AssertSqlSafe(backfill.to_owned())).await.unwrap();
+    // The sums, by the statements that the migrations have for rows from before there were any.
+    let hours =
+        include_str!("../migrations/postgres/0004_rollups.sql").replace("request_hours", "request_hours_before");
+    connection.execute(AssertSqlSafe(hours)).await.unwrap();
+    let days = include_str!("../migrations/postgres/0008_days.sql");
+    connection.execute(AssertSqlSafe(days[days.find("INSERT INTO").unwrap()..].to_owned())).await.unwrap();
     connection.execute("VACUUM ANALYZE").await.unwrap();
 }
 
@@ -282,6 +289,89 @@ async fn write_while_reading(store: &Store) {
         count / transactions.max(1),
         f64::from(u32::try_from(read.load(Ordering::Relaxed)).unwrap()) / seconds
     );
+}
+
+/// The same batches through each way that PostgreSQL has to take many rows at once, one after the other on one connection.
+async fn ways(url: &str) {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    let columns = "SELECT column_name::text, data_type::text FROM information_schema.columns \
+                   WHERE table_name = 'requests' ORDER BY ordinal_position";
+    let columns: Vec<(String, String)> = sqlx::query_as(columns).fetch_all(&mut connection).await.unwrap();
+    let list = |of: &dyn Fn(usize, &str, &str) -> String| {
+        let each = columns.iter().enumerate().map(|(at, (name, kind))| of(at, name, kind));
+        each.collect::<Vec<_>>().join(", ")
+    };
+    let names = list(&|_, name, _| name.to_owned());
+    let changes = list(&|_, name, _| format!("{name} = excluded.{name}"));
+    let upsert = |from: &str| {
+        let head = format!("INSERT INTO requests ({names}) SELECT {names} FROM {from} ");
+        format!("{head} ON CONFLICT (id, created_at) DO UPDATE SET {changes}")
+    };
+    let json =
+        upsert(&format!("json_to_recordset($1::json) AS given ({})", list(&|_, name, kind| format!("{name} {kind}"))));
+    let arrays = list(&|at, _, kind| format!("${}::{kind}[]", at + 1));
+    let unnest = upsert(&format!("UNNEST({arrays}) AS given ({names})"));
+    let staged = upsert("staged");
+    let copy = format!("COPY staged ({names}) FROM STDIN");
+    connection.execute("CREATE TEMP TABLE staged (LIKE requests) ON COMMIT DELETE ROWS").await.unwrap();
+    println!();
+    for way in ["one JSON parameter", "UNNEST of arrays", "COPY, then INSERT"] {
+        let (began, mut count) = (Instant::now(), 0);
+        while began.elapsed() < WAY {
+            let rows = |at| {
+                let mut row = serde_json::to_value(row(count + at)).unwrap();
+                row["reserved"] = 0.into();
+                row
+            };
+            let rows: Vec<serde_json::Value> = (0..512).map(rows).collect();
+            let texts = |name: &str| -> Vec<Option<String>> { rows.iter().map(|row| text(&row[name])).collect() };
+            let mut transaction = connection.begin().await.unwrap();
+            match way {
+                "one JSON parameter" => {
+                    let rows = serde_json::to_string(&rows).unwrap();
+                    sqlx::query(AssertSqlSafe(json.clone())).bind(rows).execute(&mut *transaction).await.unwrap();
+                }
+                "UNNEST of arrays" => {
+                    let mut query = sqlx::query(AssertSqlSafe(unnest.clone()));
+                    for (name, kind) in &columns {
+                        let numbers = || rows.iter().map(|row| row[name].as_i64()).collect::<Vec<_>>();
+                        query = if kind == "text" { query.bind(texts(name)) } else { query.bind(numbers()) };
+                    }
+                    query.execute(&mut *transaction).await.unwrap();
+                }
+                _ => {
+                    let mut sink = transaction.copy_in_raw(&copy).await.unwrap();
+                    let line = |row: &serde_json::Value| {
+                        let field =
+                            |value: &serde_json::Value| text(value).map_or("\\N".to_owned(), |text| escape(&text));
+                        let fields: Vec<String> = columns.iter().map(|(name, _)| field(&row[name])).collect();
+                        fields.join("\t") + "\n"
+                    };
+                    sink.send(rows.iter().map(line).collect::<String>().into_bytes()).await.unwrap();
+                    sink.finish().await.unwrap();
+                    sqlx::query(AssertSqlSafe(staged.clone())).execute(&mut *transaction).await.unwrap();
+                }
+            }
+            transaction.commit().await.unwrap();
+            count += rows.len();
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        println!("{way}: {:.0} rows/s", f64::from(u32::try_from(count).unwrap()) / seconds);
+    }
+}
+
+fn text(value: &serde_json::Value) -> Option<String> {
+    match value {
+        serde_json::Value::Null => None,
+        serde_json::Value::String(text) => Some(text.clone()),
+        serde_json::Value::Bool(flag) => Some(u8::from(*flag).to_string()),
+        other => Some(other.to_string()),
+    }
+}
+
+/// As COPY's text format wants it.
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n")
 }
 
 fn row(number: usize) -> Record {

@@ -190,7 +190,7 @@ impl Posting<'_> {
         if let Some(sql) = keys::write_back(engine, &self.books)? {
             sql.query().execute(&mut **transaction).await?;
         }
-        if let Some(sql) = self.rollup.write(engine)? {
+        for sql in self.rollup.write(engine)? {
             sql.query().execute(&mut **transaction).await?;
         }
         for event in &self.events {

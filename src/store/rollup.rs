@@ -1,5 +1,5 @@
-//! Sums of the log by hour. They change in the transaction that changes a row, so a summary that is read from them is as
-//! exact as one that reads every row.
+//! Sums of the log by hour and by day. They change in the transaction that changes a row, so a summary that is read from
+//! them is as exact as one that reads every row.
 
 use super::StoreError;
 use super::connect::Engine;
@@ -13,9 +13,6 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Lens {
-    /// Everything, whoever's it is: the account is left empty.
-    Total,
-    /// Everything, by account.
     All,
     Model,
     Provider,
@@ -27,22 +24,12 @@ pub(super) enum Lens {
 }
 
 impl Lens {
-    const EVERY: [Self; 9] = [
-        Self::Total,
-        Self::All,
-        Self::Model,
-        Self::Provider,
-        Self::Key,
-        Self::User,
-        Self::Status,
-        Self::Modality,
-        Self::Error,
-    ];
+    const EVERY: [Self; 8] =
+        [Self::All, Self::Model, Self::Provider, Self::Key, Self::User, Self::Status, Self::Modality, Self::Error];
 
-    /// As the table spells it.
+    /// As the tables spell it.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
-            Self::Total => "total",
             Self::All => "all",
             Self::Model => "model",
             Self::Provider => "provider",
@@ -57,7 +44,7 @@ impl Lens {
     /// The same of the rows themselves, as an expression.
     pub(super) const fn column(self) -> &'static str {
         match self {
-            Self::Total | Self::All => "''",
+            Self::All => "''",
             Self::Model => "model",
             Self::Provider => "COALESCE(provider, '')",
             Self::Key => "key_id",
@@ -70,7 +57,7 @@ impl Lens {
 
     fn value(self, row: &Record) -> &str {
         match self {
-            Self::Total | Self::All => "",
+            Self::All => "",
             Self::Model => &row.model,
             Self::Provider => row.provider.as_deref().unwrap_or_default(),
             Self::Key => &row.key_id,
@@ -82,17 +69,31 @@ impl Lens {
     }
 }
 
-/// The table's key: lens, value, account, hour. In this order everywhere, so that two writers never wait for each other.
+/// The account under which a day's line is everybody's.
+pub(super) const EVERYBODY: &str = "";
+
+/// A line's place in its table: lens, value, account, hour or day. Written in this order everywhere, so that two writers
+/// never wait for each other.
 type Place = (Lens, String, String, i64);
 
 #[derive(Default)]
 struct Sum {
     requests: i64,
     cost: i64,
-    duration_ms: i64,
 }
 
-/// What a transaction adds to the sums.
+impl Sum {
+    fn add(&mut self, requests: i64, cost: i64) {
+        self.requests += requests;
+        self.cost += cost;
+    }
+
+    fn changes(&self) -> bool {
+        (self.requests, self.cost) != (0, 0)
+    }
+}
+
+/// What a transaction adds to the sums, by the hour.
 #[derive(Default)]
 pub(super) struct Rollup(BTreeMap<Place, Sum>);
 
@@ -101,20 +102,18 @@ struct Line<'a> {
     lens: Lens,
     value: &'a str,
     account_id: &'a str,
-    hour: i64,
+    at: i64,
     requests: i64,
     cost: i64,
-    duration_ms: i64,
 }
 
-const COLUMNS: [(&str, Kind); 7] = [
+const COLUMNS: [(&str, Kind); 6] = [
     ("lens", Kind::Text),
     ("value", Kind::Text),
     ("account_id", Kind::Text),
-    ("hour", Kind::Number),
+    ("at", Kind::Number),
     ("requests", Kind::Number),
     ("cost", Kind::Number),
-    ("duration_ms", Kind::Number),
 ];
 
 impl Rollup {
@@ -128,40 +127,45 @@ impl Rollup {
 
     fn add(&mut self, row: &Record, sign: i64) {
         for lens in Lens::EVERY {
-            let account = if lens == Lens::Total { "" } else { row.account_id.as_str() };
-            let place = (lens, lens.value(row).to_owned(), account.to_owned(), row.created_at.hour());
-            let sum = self.0.entry(place).or_default();
-            sum.requests += sign;
-            sum.cost += sign * row.cost.map_or(0, Usd::micros);
-            sum.duration_ms += sign * row.duration_ms.unwrap_or_default();
+            let place = (lens, lens.value(row).to_owned(), row.account_id.clone(), row.created_at.hour());
+            self.0.entry(place).or_default().add(sign, sign * row.cost.map_or(0, Usd::micros));
         }
     }
 
-    /// The statement; `None` when nothing changes.
-    pub(super) fn write(&self, engine: Engine) -> Result<Option<Sql>, StoreError> {
-        let changes = self.0.iter().filter(|(_, sum)| (sum.requests, sum.cost, sum.duration_ms) != (0, 0, 0));
-        let lines: Vec<Line<'_>> = changes
-            .map(|((lens, value, account_id, hour), sum)| Line {
-                lens: *lens,
-                value,
-                account_id,
-                hour: *hour,
-                requests: sum.requests,
-                cost: sum.cost,
-                duration_ms: sum.duration_ms,
-            })
-            .collect();
-        if lines.is_empty() {
-            return Ok(None);
+    /// The statements; none when nothing changes.
+    pub(super) fn write(&self, engine: Engine) -> Result<Vec<Sql>, StoreError> {
+        let mut days: BTreeMap<Place, Sum> = BTreeMap::new();
+        for ((lens, value, account, hour), sum) in self.0.iter().filter(|(_, sum)| sum.changes()) {
+            for whose in [account.as_str(), EVERYBODY] {
+                let place = (*lens, value.clone(), whose.to_owned(), hour.div_euclid(24));
+                days.entry(place).or_default().add(sum.requests, sum.cost);
+            }
         }
-        let mut sql =
-            Sql::new("INSERT INTO request_hours (lens, value, account_id, hour, requests, cost, duration_ms) ");
-        rows_of_json(engine, &COLUMNS, &lines, &mut sql)?;
-        sql.push(
-            " ON CONFLICT (lens, value, account_id, hour) DO UPDATE SET \
-             requests = request_hours.requests + excluded.requests, cost = request_hours.cost + excluded.cost, \
-             duration_ms = request_hours.duration_ms + excluded.duration_ms",
-        );
-        Ok(Some(sql))
+        let tables = [write(engine, "request_hours", "hour", &self.0)?, write(engine, "request_days", "day", &days)?];
+        Ok(tables.into_iter().flatten().collect())
     }
+}
+
+fn write(engine: Engine, table: &str, unit: &str, sums: &BTreeMap<Place, Sum>) -> Result<Option<Sql>, StoreError> {
+    let changes = sums.iter().filter(|(_, sum)| sum.changes());
+    let lines: Vec<Line<'_>> = changes
+        .map(|((lens, value, account_id, at), sum)| Line {
+            lens: *lens,
+            value,
+            account_id,
+            at: *at,
+            requests: sum.requests,
+            cost: sum.cost,
+        })
+        .collect();
+    if lines.is_empty() {
+        return Ok(None);
+    }
+    let mut sql = Sql::new(&format!("INSERT INTO {table} (lens, value, account_id, {unit}, requests, cost) "));
+    rows_of_json(engine, &COLUMNS, &lines, &mut sql)?;
+    sql.push(&format!(
+        " ON CONFLICT (lens, value, account_id, {unit}) DO UPDATE SET \
+         requests = {table}.requests + excluded.requests, cost = {table}.cost + excluded.cost"
+    ));
+    Ok(Some(sql))
 }

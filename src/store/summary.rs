@@ -1,8 +1,10 @@
-//! Totals over the log. Whole hours come from the sums by hour, the beginnings and ends that a range cuts off from the rows
-//! themselves; a question about more than one thing at once (a model at a provider) is answered from the rows alone.
+//! Totals over the log. Whole days come from the sums by day, the whole hours before and after them from those by hour, and
+//! what a range cuts off of an hour from the rows themselves. A question about more than one thing at once (a model at a
+//! provider) is answered from the rows alone.
 
+use super::record::stored_name;
 use super::requests::Filter;
-use super::rollup::Lens;
+use super::rollup::{EVERYBODY, Lens};
 use super::sql::Sql;
 use super::{Store, StoreError};
 use crate::base::{Timestamp, Usd};
@@ -78,19 +80,36 @@ fn view(filter: &Filter, by: Option<GroupBy>) -> Option<(Lens, Option<&str>)> {
     let mut narrowed = narrowed.into_iter().filter_map(|(lens, value)| Some((lens, value.as_deref()?)));
     let part = by.map_or(Lens::All, GroupBy::lens);
     match (narrowed.next(), narrowed.next()) {
-        (None, _) if part == Lens::All && filter.account_id.is_none() => Some((Lens::Total, None)),
         (None, _) => Some((part, None)),
         (Some((lens, value)), None) if part == Lens::All || part == lens => Some((lens, Some(value))),
         _ => None,
     }
 }
 
-/// The hours that lie wholly within a filter's range: the first, and the one after the last.
-fn whole_hours(filter: &Filter) -> (i64, i64) {
-    let up = |moment: Timestamp| -(-moment.millis()).div_euclid(HOUR_MS);
-    let first = filter.created_after.map_or(i64::MIN / HOUR_MS, up);
-    let end = filter.created_before.map_or(i64::MAX / HOUR_MS, |moment| (moment.millis() + 1).div_euclid(HOUR_MS));
-    (first, end.max(first))
+/// A table of sums.
+struct Unit {
+    table: &'static str,
+    /// Its column of time, counted from 1970.
+    column: &'static str,
+    millis: i64,
+    /// Whether it has lines of everybody's.
+    has_everybody: bool,
+}
+
+/// The coarse one first.
+const UNITS: [Unit; 2] = [
+    Unit { table: "request_days", column: "day", millis: DAY_MS, has_everybody: true },
+    Unit { table: "request_hours", column: "hour", millis: HOUR_MS, has_everybody: false },
+];
+
+impl Unit {
+    /// What lies wholly within a filter's range: the first, and the one after the last.
+    fn whole(&self, filter: &Filter) -> (i64, i64) {
+        let up = |moment: Timestamp| -(-moment.millis()).div_euclid(self.millis);
+        let down = |moment: Timestamp| (moment.millis() + 1).div_euclid(self.millis);
+        let first = filter.created_after.map_or(i64::MIN / self.millis, up);
+        (first, filter.created_before.map_or(i64::MAX / self.millis, down).max(first))
+    }
 }
 
 impl Store {
@@ -127,36 +146,48 @@ impl Store {
 /// Everything that is to be summed, as `part, requests, cost`.
 fn sources(filter: &Filter, by: Option<GroupBy>, sql: &mut Sql) -> Result<(), StoreError> {
     let Some((lens, value)) = view(filter, by) else { return rows(filter, by, sql) };
-    let (first, end) = whole_hours(filter);
+    summed(&UNITS, filter, by, (lens, value), sql)
+}
+
+/// What these units hold of it, and the finer ones before and after.
+fn summed(
+    units: &[Unit],
+    filter: &Filter,
+    by: Option<GroupBy>,
+    seen: (Lens, Option<&str>),
+    sql: &mut Sql,
+) -> Result<(), StoreError> {
+    let Some((unit, finer)) = units.split_first() else { return rows(filter, by, sql) };
+    let (first, end) = unit.whole(filter);
+    let (table, column) = (unit.table, unit.column);
     let part = match by {
-        None => "0",
-        Some(GroupBy::Day) => "hour / 24",
-        Some(_) => "value",
+        None => "0".to_owned(),
+        Some(GroupBy::Day) => format!("{column} / {}", DAY_MS / unit.millis),
+        Some(_) => "value".to_owned(),
     };
-    sql.push(&format!("SELECT {part} AS part, requests, cost FROM request_hours WHERE lens = "));
-    sql.bind(lens.as_str())?;
-    if let Some(value) = value {
-        sql.push(" AND value = ").bind(super::record::stored_name(value))?;
+    sql.push(&format!("SELECT {part} AS part, requests, cost FROM {table} WHERE lens = ")).bind(seen.0.as_str())?;
+    if let Some(value) = seen.1 {
+        sql.push(" AND value = ").bind(stored_name(value))?;
     }
-    if let Some(account) = &filter.account_id {
-        sql.push(" AND account_id = ").bind(super::record::stored_name(account))?;
+    match &filter.account_id {
+        Some(account) => drop(sql.push(" AND account_id = ").bind(stored_name(account))?),
+        None if unit.has_everybody => drop(sql.push(" AND account_id = ").bind(EVERYBODY)?),
+        None => {}
     }
-    sql.push(" AND hour >= ").bind(first)?.push(" AND hour < ").bind(end)?;
-    if let Some(after) = filter.created_after.filter(|after| after.millis() < first * HOUR_MS) {
-        let last = filter.created_before.map_or(i64::MAX, Timestamp::millis).min(first * HOUR_MS - 1);
+    sql.push(&format!(" AND {column} >= ")).bind(first)?.push(&format!(" AND {column} < ")).bind(end)?;
+    let (from, to) = (first.saturating_mul(unit.millis), end.saturating_mul(unit.millis));
+    if let Some(after) = filter.created_after.filter(|after| after.millis() < from) {
+        let last = filter.created_before.map_or(i64::MAX, Timestamp::millis).min(from - 1);
         let head =
             Filter { created_after: Some(after), created_before: Some(Timestamp::from_millis(last)), ..filter.clone() };
         sql.push(" UNION ALL ");
-        rows(&head, by, sql)?;
+        summed(finer, &head, by, seen, sql)?;
     }
-    if let Some(before) = filter.created_before.filter(|before| before.millis() >= end * HOUR_MS) {
-        let tail = Filter {
-            created_after: Some(Timestamp::from_millis(end * HOUR_MS)),
-            created_before: Some(before),
-            ..filter.clone()
-        };
+    if let Some(before) = filter.created_before.filter(|before| before.millis() >= to) {
+        let tail =
+            Filter { created_after: Some(Timestamp::from_millis(to)), created_before: Some(before), ..filter.clone() };
         sql.push(" UNION ALL ");
-        rows(&tail, by, sql)?;
+        summed(finer, &tail, by, seen, sql)?;
     }
     Ok(())
 }

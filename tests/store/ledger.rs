@@ -42,7 +42,7 @@ on_both_databases! {
     changed_limits_count_at_once
     changes_and_spending_keep_out_of_each_others_way
     crossed_limits_are_told_once
-    sums_by_hour_are_the_log
+    sums_are_the_log
     a_correction_moves_money_once
     a_crash_gives_back_what_was_held
     what_is_left_in_a_journal_is_taken_in
@@ -336,7 +336,7 @@ async fn crossed_limits_are_told_once(bench: Bench) {
     assert_eq!(told[0]["data"]["key_id"], key.id.as_str());
 }
 
-async fn sums_by_hour_are_the_log(bench: Bench) {
+async fn sums_are_the_log(bench: Bench) {
     let hour = 3_600_000;
     let models = ["a", "b", "c"];
     let statuses = [Status::Completed, Status::Rejected, Status::UpstreamFailure];
@@ -376,8 +376,15 @@ async fn sums_by_hour_are_the_log(bench: Bench) {
         Filter { error_code: some("TIMEOUT"), ..none() },
         Filter { model: some("nothing"), ..none() },
     ];
-    let ranges =
-        [(None, None), (Some(1), None), (Some(hour / 3), Some(20 * hour + 17)), (Some(5 * hour), Some(5 * hour + 9))];
+    let ranges = [
+        (None, None),
+        (Some(1), None),
+        (Some(hour / 3), Some(20 * hour + 17)),
+        (Some(5 * hour), Some(5 * hour + 9)),
+        // Over a whole day, hours on both sides of it, and pieces of hours on both sides of those.
+        (Some(hour / 3), Some(40 * hour + 17)),
+        (None, Some(36 * hour - 1)),
+    ];
     for by in [
         None,
         Some(GroupBy::Day),
