@@ -77,6 +77,8 @@ fn start_of(day: i64) -> Timestamp {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Bought {
     request: String,
+    /// The provider's id of the job; empty where it gave none.
+    job: String,
     at: Timestamp,
     amount: Usd,
     /// Whether nobody knew if it was billed.
@@ -95,6 +97,8 @@ impl fmt::Display for Bought {
 struct Attempt {
     provider: String,
     route: String,
+    #[serde(default)]
+    upstream_id: String,
     #[serde(default)]
     started_ms: u64,
     cost: Option<Usd>,
@@ -153,8 +157,9 @@ async fn read_log(store: &Store, provider: &str, span: Span, sandbox: bool) -> R
 
 /// The calls of a request to that provider which cost something. One that a crash cut off has no attempt, only a doubt.
 fn calls(record: &Record, provider: &str) -> Vec<Bought> {
-    let bought = |at, amount, uncertain, what: &str| Bought {
+    let bought = |at, amount, uncertain, what: &str, job: String| Bought {
         request: record.id.clone(),
+        job,
         at,
         amount,
         uncertain,
@@ -162,16 +167,16 @@ fn calls(record: &Record, provider: &str) -> Vec<Bought> {
     };
     let attempts: Vec<Attempt> = serde_json::from_str(&record.attempts).unwrap_or_default();
     if attempts.is_empty() && record.cost_uncertain > Usd::ZERO {
-        return vec![bought(record.created_at, record.cost_uncertain, true, &record.model)];
+        return vec![bought(record.created_at, record.cost_uncertain, true, &record.model, String::new())];
     }
-    let of_provider = attempts.iter().filter(|attempt| attempt.provider == provider);
+    let of_provider = attempts.into_iter().filter(|attempt| attempt.provider == provider);
     let priced = of_provider.filter_map(|attempt| {
         let at = record.created_at.plus(Duration::from_millis(attempt.started_ms));
         let (amount, uncertain) = match (attempt.cost, attempt.cost_uncertain) {
             (Some(cost), _) => (cost, false),
             (None, doubt) => (doubt?, true),
         };
-        (amount != Usd::ZERO).then(|| bought(at, amount, uncertain, &attempt.route))
+        (amount != Usd::ZERO).then(|| bought(at, amount, uncertain, &attempt.route, attempt.upstream_id))
     });
     priced.collect()
 }
@@ -221,7 +226,8 @@ fn compare_days(lines: &[Line], bought: &[Bought]) -> Result<usize, Failure> {
 
 /// Call by call. What lies outside the span is there to be found, not to be missed.
 fn compare_calls(lines: &[Line], bought: &[Bought], span: Span, apart: Duration) -> Result<usize, Failure> {
-    let matched = matches(lines, bought, apart);
+    let named = same_job(lines, bought);
+    let matched = matches(lines, bought, &named, apart);
     let cleared =
         matched.iter().filter(|(line, call)| bought[**call].uncertain && span.holds(lines[**line].at)).count();
     if cleared > 0 {
@@ -233,6 +239,11 @@ fn compare_calls(lines: &[Line], bought: &[Bought], span: Span, apart: Duration)
     let mut unbilled: BTreeMap<usize, &Bought> =
         bought.iter().enumerate().filter(|(number, call)| !found.contains(number) && !call.uncertain).collect();
     let mut repriced = Vec::new();
+    for (line, call) in named.iter().filter(|(line, _)| !matched.contains_key(line)) {
+        unlogged.remove(line);
+        unbilled.remove(call);
+        repriced.push((&lines[*line], &bought[*call]));
+    }
     for (line, call) in same_model(&unlogged, &unbilled, apart) {
         repriced.extend(unlogged.remove(&line).zip(unbilled.remove(&call)));
     }
@@ -254,13 +265,31 @@ fn compare_calls(lines: &[Line], bought: &[Bought], span: Span, apart: Duration)
     Ok(unlogged.len() + unbilled.len() + repriced.len())
 }
 
-/// Which line is which call, both by their numbers: of the same amount, within the bounds; sure calls before doubtful ones.
-fn matches(lines: &[Line], bought: &[Bought], apart: Duration) -> BTreeMap<usize, usize> {
-    let mut matched = BTreeMap::new();
+/// Lines and calls that name the same job, both by their numbers.
+fn same_job(lines: &[Line], bought: &[Bought]) -> BTreeMap<usize, usize> {
+    let calls = bought.iter().enumerate().filter(|(_, call)| !call.job.is_empty());
+    let mut calls: BTreeMap<&str, usize> = calls.map(|(number, call)| (call.job.as_str(), number)).collect();
+    let named = lines.iter().enumerate().filter_map(|(number, line)| Some((number, calls.remove(line.id.as_str())?)));
+    named.collect()
+}
+
+/// Which line is which call, both by their numbers: of the same amount, and either of the same job or within the bounds;
+/// sure calls before doubtful ones. Whoever is named on both sides is nobody else.
+fn matches(
+    lines: &[Line],
+    bought: &[Bought],
+    named: &BTreeMap<usize, usize>,
+    apart: Duration,
+) -> BTreeMap<usize, usize> {
+    let taken: BTreeSet<usize> = named.values().copied().collect();
+    let agreed = named.iter().filter(|(line, call)| lines[**line].amount == bought[**call].amount);
+    let mut matched: BTreeMap<usize, usize> = agreed.map(|(line, call)| (*line, *call)).collect();
     for uncertain in [false, true] {
-        let waiting = lines.iter().enumerate().filter(|(number, _)| !matched.contains_key(number));
+        let free = |number: &usize| !matched.contains_key(number) && !named.contains_key(number);
+        let waiting = lines.iter().enumerate().filter(|(number, _)| free(number));
         let waiting = waiting.map(|(number, line)| (line.amount.micros(), line.at, number)).collect();
-        let calls = bought.iter().enumerate().filter(|(_, call)| call.uncertain == uncertain);
+        let calls = bought.iter().enumerate();
+        let calls = calls.filter(|(number, call)| call.uncertain == uncertain && !taken.contains(number));
         let calls: Vec<_> = calls.map(|(number, call)| (call.amount.micros(), call.at, number)).collect();
         matched.extend(pairs(waiting, &calls, apart));
     }
@@ -331,14 +360,37 @@ mod tests {
 
     fn call(minute: i64, micros: i64, uncertain: bool) -> Bought {
         let at = Timestamp::from_millis(minute * 60_000);
-        Bought { request: "req".into(), at, amount: Usd::from_micros(micros), uncertain, what: String::new() }
+        Bought {
+            request: "req".into(),
+            job: String::new(),
+            at,
+            amount: Usd::from_micros(micros),
+            uncertain,
+            what: String::new(),
+        }
+    }
+
+    #[test]
+    fn whoever_names_the_same_job_is_the_same() {
+        let of = |job: &str, call: Bought| Bought { job: job.into(), ..call };
+        let on = |id: &str, line: Line| Line { id: id.into(), ..line };
+        let lines =
+            [on("b", line(2, 0, 40)), on("a", line(3, 500, 40)), on("c", line(4, 0, 50)), on("?", line(5, 0, 70))];
+        let bought =
+            [of("a", call(0, 40, false)), of("b", call(0, 40, false)), of("c", call(0, 49, true)), call(1, 70, false)];
+        let named = same_job(&lines, &bought);
+        assert_eq!(named, BTreeMap::from([(0, 1), (1, 0), (2, 2)]));
+        let matched = matches(&lines, &bought, &named, Duration::from_mins(15));
+        assert_eq!(matched, BTreeMap::from([(0, 1), (1, 0), (3, 3)]));
+        let span = Span { from: Timestamp::from_millis(0), to: Timestamp::from_millis(60_000_000) };
+        assert_eq!(compare_calls(&lines, &bought, span, Duration::from_mins(15)).unwrap(), 1, "another price");
     }
 
     #[test]
     fn lines_find_their_calls() {
         let lines = [line(2, 10, 40), line(3, 11, 40), line(4, 12, 99), line(5, 500, 40), line(6, 30, 70)];
         let bought = [call(11, 40, false), call(10, 40, false), call(300, 40, false), call(31, 70, true)];
-        let matched = matches(&lines, &bought, Duration::from_mins(15));
+        let matched = matches(&lines, &bought, &BTreeMap::new(), Duration::from_mins(15));
         assert_eq!(matched, BTreeMap::from([(0, 1), (1, 0), (4, 3)]));
     }
 
@@ -349,12 +401,15 @@ mod tests {
         let lines: Vec<_> = (1..60)
             .map(|minute| Line { at: call(minute, 0, false).at.plus(Duration::from_secs(1)), ..line(0, 0, 40) })
             .collect();
-        let matched = matches(&lines, &bought, Duration::from_mins(15));
+        let matched = matches(&lines, &bought, &BTreeMap::new(), Duration::from_mins(15));
         assert_eq!(matched, (0..59).map(|number| (number, number + 1)).collect());
         // Billed at their end, fourteen minutes after they were begun: nearness misleads, and everyone finds a partner.
         let lines = [line(2, 14, 40), line(3, 28, 40)];
         let bought = [call(0, 40, false), call(13, 40, false)];
-        assert_eq!(matches(&lines, &bought, Duration::from_mins(15)), BTreeMap::from([(0, 0), (1, 1)]));
+        assert_eq!(
+            matches(&lines, &bought, &BTreeMap::new(), Duration::from_mins(15)),
+            BTreeMap::from([(0, 0), (1, 1)])
+        );
     }
 
     #[test]

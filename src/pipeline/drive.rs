@@ -48,11 +48,14 @@ pub(super) struct Driven {
     pub usage: Usage,
 }
 
-/// How polls are spaced: every `SHARE` of the time waited so far, between a floor and a ceiling. A job that ends somewhere
-/// between two polls is noticed half a pause later: within 250 ms or 5 % of its duration, whichever is larger.
+/// How polls are spaced: by this part of the time waited so far, between a floor and a ceiling. A job that ends somewhere
+/// between two polls is noticed half a pause later: within 250 ms or 5 % of its duration, whichever is larger. Each pause is
+/// shorter or longer by up to `JITTER` of it: jobs begun together that take the same time would otherwise all be asked for at
+/// the same moments, and all be noticed late together.
 const FLOOR: Duration = Duration::from_millis(400);
 const CEILING: Duration = Duration::from_secs(15);
-const SHARE: u32 = 12;
+const SHARE: u32 = 14;
+const JITTER: f64 = 0.3;
 /// How soon after a failed read the next is tried, at first.
 const AGAIN: Duration = Duration::from_millis(200);
 /// How long a single read may take. One that hangs says nothing about the job.
@@ -91,6 +94,9 @@ pub(super) struct Course {
     /// Reads that failed in a row.
     #[serde(default)]
     pub failures: u32,
+    /// The provider's id of the job, once it has one.
+    #[serde(default)]
+    pub job: Option<String>,
 }
 
 /// What follows a step.
@@ -120,7 +126,9 @@ impl Pause {
     pub(super) fn after(self, waited: Duration) -> Duration {
         match self {
             Self::No => Duration::ZERO,
-            Self::Poll => (waited / SHARE).clamp(FLOOR, CEILING).mul_f64(rand::random_range(0.95..1.05)),
+            Self::Poll => {
+                (waited / SHARE).clamp(FLOOR, CEILING).mul_f64(rand::random_range(1.0 - JITTER..1.0 + JITTER))
+            }
             Self::For(pause) => pause,
         }
     }
@@ -143,21 +151,25 @@ pub(super) struct Driver<'a, T> {
 impl<T: Transport> Driver<'_, T> {
     /// The first step: what to call, or the outputs at once. Nothing is sent yet.
     pub(super) fn open(&self, brief: &Brief) -> Result<Step, Fault> {
-        Ok(Self::follow(self.adapter.open(brief, self.site)?, false))
+        Ok(self.follow(self.adapter.open(brief, self.site)?, false, None))
     }
 
-    fn follow(turn: Turn, submitted: bool) -> Step {
-        let course = |call| Course { call, submitted, failures: 0 };
+    fn follow(&self, turn: Turn, submitted: bool, job: Option<String>) -> Step {
+        let course = |call, job| Course { call, submitted, failures: 0, job };
         match turn {
             Turn::Done(outputs, usage) => Step::Done(Driven { outputs, usage }),
-            Turn::Next(call) => Step::On(course(call), Pause::No),
-            Turn::Wait(call) => Step::On(course(call), Pause::Poll),
+            Turn::Next(call) => Step::On(course(call, job), Pause::No),
+            Turn::Wait(call) => {
+                // The first call that waits asks after the job; those that follow may ask for its files.
+                let job = job.or_else(|| self.adapter.job(&call));
+                Step::On(course(call, job), Pause::Poll)
+            }
         }
     }
 
     /// One exchange and what follows from it. A creating call is never repeated; reads are, while it is worth it.
     pub(super) async fn step(&self, course: Course, deadline: Instant) -> Step {
-        let Course { call, submitted, failures } = course;
+        let Course { call, submitted, failures, job } = course;
         let mut answered = false;
         let limit = if matches!(call.leg, Leg::Poll | Leg::Fetch) {
             deadline.min(Instant::now() + READ_LIMIT)
@@ -182,14 +194,14 @@ impl<T: Transport> Driver<'_, T> {
             if answered { self.adapter.read(&call, &reply, self.site) } else { Err(self.adapter.fault(&call, &reply)) }
         });
         match outcome {
-            Ok(turn) => Self::follow(turn, submitted || call.leg == Leg::Submit),
+            Ok(turn) => self.follow(turn, submitted || call.leg == Leg::Submit, job),
             Err(fault)
                 if may_repeat(&call, &fault, answered) && failures + 1 < self.reads && Instant::now() < deadline =>
             {
                 let failures = failures + 1;
                 let usual = AGAIN.saturating_mul(2u32.saturating_pow(failures - 1));
                 let wait = fault.retry_after.unwrap_or(usual).min(CEILING);
-                Step::On(Course { call, submitted, failures }, Pause::For(wait))
+                Step::On(Course { call, submitted, failures, job }, Pause::For(wait))
             }
             Err(fault) if fault.kind == FaultKind::Timeout && submitted => Step::Failed(self.give_up(&call).await),
             Err(fault) => {
@@ -210,7 +222,7 @@ impl<T: Transport> Driver<'_, T> {
         sleep(UNTIL_LISTED).await;
         let reply = self.wire.send(&call, (Instant::now() + GOODBYE).into(), &mut |_| Ok(())).await.ok()?;
         let there = reply.ok() && self.adapter.read(&call, &reply, self.site).is_ok();
-        there.then_some(Course { call, submitted: true, failures: 0 })
+        there.then(|| Course { job: self.adapter.job(&call), call, submitted: true, failures: 0 })
     }
 
     /// Time is up: stop the job upstream, and say that it may be billed all the same.
@@ -236,41 +248,51 @@ const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Drives one job to its end, waiting between its steps. A job that is given up is cancelled upstream where that can be;
 /// so is one whose caller hung up. Where it cannot be, it is driven to its end: it is paid for, and its row shall say what
-/// came of it.
+/// came of it. With the outcome comes the provider's id of the job, if it got one.
 pub(super) async fn drive<T: Transport>(
     adapter: &dyn Adapter,
     site: &Site,
     brief: &Brief,
     wire: &T,
     bounds: Bounds<'_>,
-) -> Result<Driven, Fault> {
-    let deadline = bounds.deadline;
-    let started = Instant::now();
+) -> (Result<Driven, Fault>, Option<String>) {
     if bounds.hung_up.is_cancelled() {
-        return Err(Fault::new(FaultKind::Cancelled, "the caller hung up before the provider was asked"));
+        let fault = Fault::new(FaultKind::Cancelled, "the caller hung up before the provider was asked");
+        return (Err(fault), None);
     }
     let driver =
         Driver { adapter, site, wire, reads: READ_TRIES, first_byte: bounds.first_byte, partials: bounds.partials };
-    let mut step = driver.open(brief)?;
-    loop {
-        let (course, pause) = match step {
-            Step::Done(driven) => return Ok(driven),
-            Step::Failed(fault) => return Err(fault),
-            Step::On(course, pause) => (course, pause),
-        };
-        let until = Instant::now() + pause.after(started.elapsed());
-        if pause == Pause::Poll && until >= deadline {
-            return Err(driver.give_up(&course.call).await);
+    let mut job = None;
+    let driven = driver.run(brief, bounds, &mut job).await;
+    (driven, job)
+}
+
+impl<T: Transport> Driver<'_, T> {
+    async fn run(&self, brief: &Brief, bounds: Bounds<'_>, job: &mut Option<String>) -> Result<Driven, Fault> {
+        let deadline = bounds.deadline;
+        let started = Instant::now();
+        let mut step = self.open(brief)?;
+        loop {
+            let (course, pause) = match step {
+                Step::Done(driven) => return Ok(driven),
+                Step::Failed(fault) => return Err(fault),
+                Step::On(course, pause) => (course, pause),
+            };
+            job.clone_from(&course.job);
+            let until = Instant::now() + pause.after(started.elapsed());
+            if pause == Pause::Poll && until >= deadline {
+                return Err(self.give_up(&course.call).await);
+            }
+            let rest = sleep_until(until.min(deadline));
+            if pause != Pause::Poll || self.adapter.cancel(&course.call, self.site).is_none() {
+                rest.await;
+            } else if bounds.hung_up.run_until_cancelled(rest).await.is_none() {
+                self.stop(&course.call).await;
+                let fault = Fault::new(FaultKind::Cancelled, "the caller hung up, and the job was stopped");
+                return Err(fault.accepted(Accepted::Maybe));
+            }
+            step = self.step(course, deadline).await;
         }
-        let rest = sleep_until(until.min(deadline));
-        if pause != Pause::Poll || adapter.cancel(&course.call, site).is_none() {
-            rest.await;
-        } else if bounds.hung_up.run_until_cancelled(rest).await.is_none() {
-            driver.stop(&course.call).await;
-            let fault = Fault::new(FaultKind::Cancelled, "the caller hung up, and the job was stopped");
-            return Err(fault.accepted(Accepted::Maybe));
-        }
-        step = driver.step(course, deadline).await;
     }
 }
 
@@ -366,7 +388,7 @@ mod tests {
             });
         }
         let bounds = Bounds { first_byte: Duration::from_secs(seconds), deadline, hung_up: &hung_up, partials: None };
-        drive(find(provider).unwrap(), &site, &brief, script, bounds).await
+        drive(find(provider).unwrap(), &site, &brief, script, bounds).await.0
     }
 
     #[tokio::test(start_paused = true)]

@@ -195,10 +195,15 @@ fn failed_in(papers: &Papers, frame: &Frame, track: &Track, fault: &Fault) -> At
 fn entry(papers: &Papers, frame: &Frame, track: &Track, bill: (Charge, Option<Usd>), fault: Option<&Fault>) -> Attempt {
     let (charge, uncertain) = bill;
     let route = papers.request.routes.get(frame.position).map(|(provider, upstream)| format!("{provider}/{upstream}"));
+    let upstream_id = match &track.stage {
+        Stage::Running(course) => course.job.clone(),
+        Stage::Ready | Stage::Submitting | Stage::Over => None,
+    };
     Attempt {
         index: 0,
         provider: track.provider.clone(),
         route: route.unwrap_or_default(),
+        upstream_id,
         status: if fault.is_none() { "completed" } else { "failed" },
         n: track.n,
         started_ms: millis(frame.created_at, track.started),

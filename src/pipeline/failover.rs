@@ -213,14 +213,14 @@ impl Runner {
         let deadline = if more { requester.deadline.min(started + patience.whole) } else { requester.deadline };
         let first_byte = if more { patience.first_byte } else { deadline.saturating_duration_since(started) };
         let brief = candidate.fit.brief(frame.job, &candidate.route, n);
-        let driven = match upstream.credentials.get(at) {
+        let (driven, upstream_id) = match upstream.credentials.get(at) {
             Some(credential) => {
                 let wire = Wire { client: &self.finisher.client, to: &credential.destination };
                 let bounds =
                     Bounds { first_byte, deadline, hung_up: &requester.hung_up, partials: requester.partials.as_ref() };
                 drive(upstream.adapter, &upstream.site, &brief, &wire, bounds).await
             }
-            None => Err(Fault::new(FaultKind::Auth, "the provider has no credential")),
+            None => (Err(Fault::new(FaultKind::Auth, "the provider has no credential")), None),
         };
         let provider_done = Instant::now();
         let (made, charge) = match driven {
@@ -249,6 +249,7 @@ impl Runner {
             index: 0,
             provider: candidate.route.provider.clone(),
             route,
+            upstream_id,
             status: if made.is_ok() { "completed" } else { "failed" },
             n,
             started_ms: since(requester.arrived, started),

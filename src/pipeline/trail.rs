@@ -23,6 +23,9 @@ pub struct Attempt {
     pub provider: String,
     /// `provider/upstream`.
     pub route: String,
+    /// The provider's id of the job, where it gives one: what its invoice and its support know it by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_id: Option<String>,
     /// `completed` or `failed`.
     #[serde(deserialize_with = "word")]
     pub status: Word,
@@ -127,6 +130,7 @@ mod tests {
             index: 0,
             provider: "fal".into(),
             route: "fal/x".into(),
+            upstream_id: None,
             status,
             n: 1,
             started_ms: 0,

@@ -82,6 +82,11 @@ pub trait Adapter: Send + Sync + 'static {
         None
     }
 
+    /// The provider's id of the job that a poll asks after. Override where the poll hides it.
+    fn job(&self, poll: &Call) -> Option<String> {
+        shapes::job(poll)
+    }
+
     /// The call that stops the job which `asked` was about, where the provider has one.
     fn cancel(&self, asked: &Call, site: &Site) -> Option<Call> {
         let _ = (asked, site);

@@ -2,7 +2,7 @@
 
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Event, Output, Partial, Source, Usage};
-use crate::outbound::call::{Call, Leg, Reply};
+use crate::outbound::call::{Call, Leg, Payload, Reply};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
@@ -37,6 +37,29 @@ impl Text<'_> {
     pub(super) fn into_source(self, body: &Bytes) -> Source {
         Source::Base64(self.into_bytes(body))
     }
+}
+
+/// The names under which polls carry the id of their job.
+const IDS: [&str; 6] = ["id", "task_id", "task_ids", "external_task_ids", "taskUUID", "operationName"];
+/// Longest id that is told.
+const LONGEST_ID: usize = 200;
+
+/// The id of the job that a poll asks after: in the body, in the query, else the last part of the path that is one.
+pub(super) fn job(poll: &Call) -> Option<String> {
+    let in_body = match &poll.payload {
+        Payload::Json(body) => {
+            let body = body.get(0).unwrap_or(body);
+            IDS.iter().find_map(|name| body.get(name)?.as_str())
+        }
+        _ => None,
+    };
+    let (path, query) = poll.url.split_once('?').unwrap_or((&poll.url, ""));
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let in_query = || pairs.find_map(|(name, value)| IDS.contains(&name).then_some(value));
+    // What a body calls an operation's name may be a path as well.
+    let found = in_body.or_else(in_query).unwrap_or(path);
+    let id = found.rsplit('/').find(|part| !part.is_empty() && *part != "status")?;
+    (id.len() <= LONGEST_ID).then(|| id.to_owned())
 }
 
 /// One picture as OpenAI writes it, and those who follow it.
@@ -170,6 +193,28 @@ pub(super) fn words(reply: &Reply) -> (String, Option<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn polls_name_their_job() {
+        for url in [
+            "https://api.x.ai/v1/videos/j-1",
+            "https://queue.fal.run/fal-ai/flux/requests/j-1/status",
+            "https://api.bfl.ai/v1/get_result?id=j-1",
+            "https://api.minimax.io/v1/query/video_generation?task_id=j-1",
+            "https://api-singapore.klingai.com/tasks?task_ids=j-1",
+        ] {
+            assert_eq!(job(&Call::poll(url.to_owned())).as_deref(), Some("j-1"), "{url}");
+        }
+        for body in [
+            json!([{"taskType": "getResponse", "taskUUID": "j-1"}]),
+            json!({"id": "j-1"}),
+            json!({"operationName": "projects/p/locations/l/operations/j-1"}),
+        ] {
+            let call = Call { payload: Payload::Json(body), ..Call::poll("https://api.test/v1/ask".to_owned()) };
+            assert_eq!(job(&call).as_deref(), Some("j-1"));
+        }
+    }
 
     #[test]
     fn inline_pictures_are_slices_of_the_reply() {

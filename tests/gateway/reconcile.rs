@@ -140,8 +140,9 @@ async fn an_invoice_by_the_call_is_held_against_the_log() {
     let (told, complaint, code) = office.reconcile("fal", &fal_invoice(&calls), &["--from", &from, "--to", &to]);
     assert!(told.starts_with("fal: 2 lines") && told.ends_with("Both sides agree.\n"), "{told}");
     assert_eq!((complaint.as_str(), code), ("", 0));
-    // Clocks that are hours apart.
-    let hours = |call: &Billed| Billed { at: Timestamp::from_millis(call.at.millis() + 7_200_000), ..call.clone() };
+    // Clocks that are hours apart, and nothing but the time to tell calls apart by.
+    let at = |call: &Billed| Timestamp::from_millis(call.at.millis() + 7_200_000);
+    let hours = |call: &Billed| Billed { at: at(call), job: String::new(), ..call.clone() };
     let late: Vec<Billed> = calls.iter().map(hours).collect();
     let day = Timestamp::from_millis(calls[0].at.day() * 86_400_000).rfc3339();
     let whole = ["--from", &day, "--to", "2099-01-01"];

@@ -61,6 +61,9 @@ async fn a_video_is_taken_made_and_kept() {
         assert_eq!((&done["seconds"], &done["error"]), (&json!("6"), &Value::Null));
         assert!(done["expires_at"].as_i64() > done["completed_at"].as_i64());
         assert_eq!(done["metadata"]["custom"]["order"], 7);
+        let job = done["metadata"]["upstream_id"].as_str().unwrap();
+        let calls = kit.bills().await["calls"].clone();
+        assert!(calls.as_array().unwrap().iter().any(|call| call["job"] == job), "{job} {calls}");
         let kept = &done["metadata"]["adjustments"][0];
         assert_eq!((&kept["param"], &kept["used"]), (&json!("media_retention"), &json!("60 minutes")), "{done}");
         let output = &done["output"];

@@ -208,6 +208,9 @@ fn metadata(row: &JobRow, view: &View) -> Value {
         "cost_currency": "USD",
         "adjustments": view.adjustments,
     });
+    if let Some(id) = view.attempts.iter().rev().find_map(|attempt| attempt.upstream_id.as_ref()) {
+        metadata["upstream_id"] = json!(id);
+    }
     if row.status.is_final() {
         metadata["cost"] = dollars(view.cost);
         metadata["cost_source"] = json!(view.cost_source);
