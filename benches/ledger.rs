@@ -97,7 +97,7 @@ async fn fill(store: &Store, url: &str, rows: i64) {
     let hours =
         include_str!("../migrations/postgres/0004_rollups.sql").replace("request_hours", "request_hours_before");
     connection.execute(AssertSqlSafe(hours)).await.unwrap();
-    let days = include_str!("../migrations/postgres/0008_days.sql");
+    let days = include_str!("../migrations/postgres/0008_reading.sql");
     connection.execute(AssertSqlSafe(days[days.find("INSERT INTO").unwrap()..].to_owned())).await.unwrap();
     connection.execute("VACUUM ANALYZE").await.unwrap();
 }

@@ -156,7 +156,7 @@ impl Store {
         conditions.when("kind =", Some(kind));
         conditions.when("account_id =", account);
         conditions.is("deleted = 0");
-        let list = List { table: "jobs", columns: ROW, conditions: &conditions, account };
+        let list = List { table: "jobs", columns: ROW, conditions: &conditions, account, picked: false };
         let Some(walked) = list.walk(self, page).await? else { return Ok(None) };
         let jobs = walked.rows.iter().map(read).collect::<Result<_, _>>()?;
         Ok(Some(ListedJobs { jobs, has_older: walked.has_older, has_newer: walked.has_newer }))

@@ -144,7 +144,7 @@ impl Store {
             Some(KeyStatus::Active) => conditions.is("revoked_at IS NULL"),
             Some(KeyStatus::Revoked) => conditions.is("revoked_at IS NOT NULL"),
         }
-        let list = List { table: "api_keys", columns: &SHOWN, conditions: &conditions, account };
+        let list = List { table: "api_keys", columns: &SHOWN, conditions: &conditions, account, picked: false };
         let Some(walked) = list.walk(self, page).await? else { return Ok(None) };
         let keys = walked.rows.iter().map(read).collect::<Result<_, _>>()?;
         Ok(Some(ListedKeys { keys, has_older: walked.has_older, has_newer: walked.has_newer }))

@@ -44,6 +44,9 @@ pub(super) struct List<'a> {
     pub(super) conditions: &'a Conditions,
     /// Whose rows can serve as a cursor; everybody's when absent.
     pub(super) account: Option<&'a str>,
+    /// Whether an index holds the places of all that match, far apart as they may lie: then a page of them is picked there,
+    /// and nothing else is read.
+    pub(super) picked: bool,
 }
 
 /// The order of a list: time, then id for rows of one millisecond.
@@ -104,15 +107,22 @@ impl List<'_> {
         comparison: &str,
         limit: usize,
     ) -> Result<Vec<AnyRow>, StoreError> {
-        let mut sql = Sql::new(&format!("SELECT {columns} FROM {}", self.table));
+        let table = self.table;
+        let mut sql = Sql::new(&format!("SELECT {columns} FROM {table}"));
+        if self.picked {
+            sql.push(&format!(" WHERE (created_at, id) IN (SELECT created_at, id FROM {table}"));
+        }
         self.conditions.write(&mut sql)?;
         if let Some((moment, id)) = place {
             sql.push(" AND (created_at, id) ").push(comparison).push(" (");
             sql.bind(*moment)?.push(", ").bind(id.clone())?.push(")");
         }
         let order = if comparison.starts_with('>') { "ASC" } else { "DESC" };
-        sql.push(&format!(" ORDER BY created_at {order}, id {order} LIMIT "));
-        sql.bind(i64::try_from(limit).unwrap_or(i64::MAX))?;
+        let order = format!(" ORDER BY created_at {order}, id {order}");
+        sql.push(&order).push(" LIMIT ").bind(i64::try_from(limit).unwrap_or(i64::MAX))?;
+        if self.picked {
+            sql.push(")").push(&order);
+        }
         store.rows(sql).await
     }
 }

@@ -90,7 +90,13 @@ impl Store {
     pub async fn requests(&self, filter: &Filter, page: &Page) -> Result<Option<Listed>, StoreError> {
         let conditions = filter.conditions();
         let account = filter.account_id.as_deref();
-        let list = List { table: "requests", columns: &ROW, conditions: &conditions, account };
+        let list = List {
+            table: "requests",
+            columns: &ROW,
+            conditions: &conditions,
+            account,
+            picked: filter.min_cost.is_some(),
+        };
         let Some(walked) = list.walk(self, page).await? else { return Ok(None) };
         let records = walked.rows.iter().map(Record::read).collect::<Result<_, _>>()?;
         Ok(Some(Listed { records, has_older: walked.has_older, has_newer: walked.has_newer }))

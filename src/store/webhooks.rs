@@ -169,7 +169,7 @@ impl Store {
         let mut conditions = Conditions::default();
         conditions.when("account_id =", account);
         conditions.when("status =", status);
-        let list = List { table: "webhook_deliveries", columns: ROW, conditions: &conditions, account };
+        let list = List { table: "webhook_deliveries", columns: ROW, conditions: &conditions, account, picked: false };
         let Some(walked) = list.walk(self, page).await? else { return Ok(None) };
         let deliveries = walked.rows.iter().map(read).collect::<Result<_, _>>()?;
         Ok(Some(ListedDeliveries { deliveries, has_older: walked.has_older, has_newer: walked.has_newer }))
