@@ -28,11 +28,6 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// Whether it makes videos.
-    pub const fn is_video(self) -> bool {
-        self.makes_video()
-    }
-
     /// As the public API spells it.
     pub const fn as_str(self) -> &'static str {
         match self {

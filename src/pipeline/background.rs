@@ -170,7 +170,7 @@ impl Gateway {
             created_at: asker.created_at,
             account_id: asker.account_id.clone(),
             key_id: asker.key_id.clone(),
-            kind: if job.mode.is_video() { "video" } else { "image" }.to_owned(),
+            kind: if job.mode.makes_video() { "video" } else { "image" }.to_owned(),
             status: JobStatus::Queued,
             request: text(&request)?,
             state: text(&state)?,

@@ -173,7 +173,7 @@ fn over(papers: &Papers, frame: &Frame, track: &Track, fault: Fault) -> Came {
 }
 
 pub(super) fn failed(papers: &Papers, held: &Held, track: &Track, fault: &Fault) -> Attempt {
-    let video = papers.request.job.mode.is_video();
+    let video = papers.request.job.mode.makes_video();
     let frame = Frame { id: held.id.clone(), created_at: held.created_at, position: held.state.position, video };
     failed_in(papers, &frame, track, fault)
 }
