@@ -89,11 +89,14 @@ impl Finisher {
     /// Reading buys nothing: a link that fails is tried again, a few times. When time runs out over that, what the link
     /// answered says more than that it is late.
     async fn download(&self, link: &str, deadline: Instant) -> Result<Bytes, Fault> {
-        let mut seen = None;
-        for tries in 1..4 {
+        let (mut tries, mut seen) = (0, None);
+        loop {
+            tries += 1;
             let pause = Duration::from_millis(150) * tries;
             match self.client.download(link, deadline).await {
-                Err(fault) if fault.kind == FaultKind::Unavailable && Instant::now() + pause < deadline => {
+                Err(fault)
+                    if fault.kind == FaultKind::Unavailable && tries < 4 && Instant::now() + pause < deadline =>
+                {
                     seen = Some(fault);
                     sleep(pause).await;
                 }
@@ -101,8 +104,6 @@ impl Finisher {
                 outcome => return outcome,
             }
         }
-        let last = self.client.download(link, deadline).await;
-        last.map_err(|fault| if fault.kind == FaultKind::Timeout { seen.unwrap_or(fault) } else { fault })
     }
 }
 
