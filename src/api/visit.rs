@@ -9,6 +9,7 @@ use super::inputs::Given;
 use super::intake::Claim;
 use super::layers::{Arrival, Place};
 use super::wire::routing::{read_preferences, read_timeout};
+use crate::base::AllowedModels;
 use crate::error::Error;
 use crate::pipeline::{Asker, Preferences};
 use axum::extract::{FromRequest, FromRequestParts, OriginalUri, Query, Request};
@@ -95,7 +96,7 @@ impl Visit {
     /// Takes note of what is said about routes and time, by the request and by its key.
     pub(super) fn prefer(&mut self, api: &Api, fields: &mut Map<String, Value>) -> Result<(), Error> {
         let preferences = read_preferences(fields, &self.headers, api.0.gateway.catalog.get().providers())?;
-        let allowed = self.caller.key.allowed_models.clone();
+        let allowed = AllowedModels::new(&self.caller.key.allowed_models);
         self.asker.preferences = Preferences { allowed, ..preferences };
         self.asker.timeout = read_timeout(&self.headers)?;
         Ok(())

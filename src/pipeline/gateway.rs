@@ -8,7 +8,7 @@ use super::finish::Finished;
 use super::fit::Adjustment;
 use super::ledger::{Asker, Ledger, OpenRecord};
 use super::plan::{self, Plan, Scene};
-use super::routing::Preferences;
+use super::routing::{Preferences, Switchboard};
 use super::trail::Bill;
 use crate::base::{Live, Timestamp};
 use crate::catalog::{Catalog, Route};
@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::fault::{Fault, FaultKind};
 use crate::job::{Job, ResponseForm};
 use crate::media::storage::Storage;
-use crate::media::{Format, Size};
+use crate::media::{Format, Limits, Size, Workers};
 use crate::outbound::Client;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -132,6 +132,34 @@ impl Gateway {
             links.extend(self.keep(picture, origin).await.ok());
         }
         links
+    }
+}
+
+/// What the API asks about the gateway.
+impl Gateway {
+    /// The longest time that a request may wait for its answer.
+    pub const fn max_wait(&self) -> Duration {
+        Duration::from_secs(self.runner.settings.deadline_seconds)
+    }
+
+    /// Limits on pictures, from callers and from providers.
+    pub const fn image_limits(&self) -> Limits {
+        self.runner.finisher.limits
+    }
+
+    /// The threads that decode and encode pictures.
+    pub const fn image_workers(&self) -> &Workers {
+        &self.runner.finisher.workers
+    }
+
+    /// Whether a provider is configured here.
+    pub fn is_configured(&self, provider: &str) -> bool {
+        self.runner.upstreams.has(provider)
+    }
+
+    /// Rules, route states and health.
+    pub const fn switchboard(&self) -> &Switchboard {
+        &self.runner.board
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a caller says about routes: the body's `provider`, and the same as headers. The body wins.
 
 use super::fields::{Fields, wrong};
-use crate::base::Usd;
+use crate::base::{AllowedModels, Usd};
 use crate::base::nearest::nearest;
 use crate::error::Error;
 use crate::pipeline::{Preferences, Sort};
@@ -65,7 +65,7 @@ fn read(mut fields: Fields, known: &[String]) -> Result<Preferences, Error> {
         sort,
         no_fallbacks: !fallbacks,
         max_price,
-        allowed: Vec::new(),
+        allowed: AllowedModels::default(),
     };
     fields.finish(&["order", "only", "ignore", "sort", "allow_fallbacks", "max_price"])?;
     Ok(preferences)
