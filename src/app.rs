@@ -11,8 +11,8 @@ use crate::media::storage::{Storage, StorageError};
 use crate::media::{Limits, Workers};
 use crate::outbound::{AuthScheme, Client, Destination, Guard};
 use crate::pipeline::{
-    Courier, Credential, Finisher, Gateway, Jobs, Ledger, Operator, Rules, Runner, Switchboard, Upstream, Upstreams,
-    Worker,
+    Credential, Engine, Gateway, Jobs, Ledger, Operator, PostProcessor, Retention, Rules, Switchboard, Upstream,
+    Upstreams, WebhookDispatcher, Worker,
 };
 use crate::providers::{ADAPTERS, Adapter, Reach, Site};
 use crate::sandbox::Sandbox;
@@ -23,7 +23,6 @@ use reload::Reloadable;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -157,28 +156,29 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     let client = Client::new(config.outbound.clone(), guard).map_err(|error| StartError::Client(error.to_string()))?;
     let callers = Client::new(config.outbound.clone(), Guard::default())
         .map_err(|error| StartError::Client(error.to_string()))?;
-    let (jobs, arrivals) = Jobs::new(store.clone(), config.jobs.clone(), config.webhooks.allow_private);
-    let courier = Courier {
+    let reloadables = vec![reloadable_catalog(config, &catalog), reloadable_rules(config, &board)];
+    let gateway = Gateway {
+        catalog,
+        engine: Engine {
+            upstreams: Upstreams::new(upstreams(config, sandbox), client),
+            post: post_processor(config),
+            settings: config.routing.clone(),
+            board: board.clone(),
+        },
+        ledger: Ledger::new(store.clone(), sandbox.is_some()),
+        retention: Retention::new(store.clone(), config.server.payload_days),
+        storage: storage.clone(),
+        callers,
+        sandbox: sandbox.is_some(),
+    };
+    let (jobs, receivers) =
+        Jobs::new(gateway.clone(), store.clone(), config.jobs.clone(), config.webhooks.allow_private);
+    let webhooks = WebhookDispatcher {
         jobs: jobs.clone(),
         client: Client::new(config.outbound.clone(), Guard::new(config.webhooks.allow_private, None))
             .map_err(|error| StartError::Client(error.to_string()))?,
         settings: config.webhooks.clone(),
     };
-    let reloadables = vec![reloadable_catalog(config, &catalog), reloadable_rules(config, &board)];
-    let gateway = Arc::new(Gateway {
-        catalog,
-        runner: Runner {
-            upstreams: Upstreams::new(upstreams(config, sandbox)),
-            finisher: finisher(config, client),
-            settings: config.routing.clone(),
-            board: board.clone(),
-        },
-        ledger: Ledger::new(store.clone(), sandbox.is_some()),
-        storage: storage.clone(),
-        callers,
-        jobs,
-        sandbox: sandbox.is_some(),
-    });
     aside.push(tokio::spawn(sweep(storage, store.clone(), stopped.clone())));
     aside.push(tokio::spawn(tend(store.clone(), config.clone(), stopped.clone())));
     aside.push(tokio::spawn(reload::watch(reloadables, stopped.clone())));
@@ -187,10 +187,10 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     let metrics = telemetry::metrics();
     aside.push(tokio::spawn(watch_routes(board, store.clone(), metrics.clone(), stopped.clone())));
     let working = vec![
-        tokio::spawn(Worker::run(Arc::clone(&gateway), arrivals, stopped.clone())),
-        tokio::spawn(courier.run(stopped.clone())),
+        tokio::spawn(Worker::run(jobs.clone(), receivers, stopped.clone())),
+        tokio::spawn(webhooks.run(stopped.clone())),
     ];
-    let api = Api::new(gateway, store.clone(), metrics, &config.server);
+    let api = Api::new(gateway, jobs, store.clone(), metrics, &config.server);
     let server = axum::serve(listener, api.router()).with_graceful_shutdown(until(stopped));
     let server = tokio::spawn(server.into_future());
     let drain = Duration::from_secs(config.server.drain_seconds);
@@ -289,11 +289,10 @@ fn located(base_url: &str, own: &Provider) -> String {
     filled.replacen("https://", &format!("https://{region}-"), 1)
 }
 
-fn finisher(config: &Config, client: Client) -> Finisher {
+fn post_processor(config: &Config) -> PostProcessor {
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let threads = if config.media.workers == 0 { cores } else { config.media.workers };
-    Finisher {
-        client,
+    PostProcessor {
         workers: Workers::new(threads, config.media.queue),
         limits: Limits { max_pixels: config.media.max_pixels, ..Limits::default() },
     }

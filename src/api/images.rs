@@ -6,7 +6,6 @@ use super::idempotency::{Once, once};
 use super::inputs::Given;
 use super::intake::Claim;
 use super::layers::Place;
-use super::payloads::{self, Keeper};
 use super::stream;
 use super::videos;
 use super::visit::{Ask, Visit, model_said};
@@ -15,7 +14,7 @@ use super::wire::videos::take_background;
 use crate::error::{Error, ErrorKind};
 use crate::job::{Input, Job, Mode};
 use crate::media::{Flaw, Limits, Picture, Size, SizeAsk, mask};
-use crate::pipeline::{Answer, Asker, Partials, Terms};
+use crate::pipeline::{GenerationResult, JobOptions, Partials, RequestInfo};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -95,7 +94,7 @@ async fn sound_mask(api: &Api, given: Input, size: Option<Size>) -> Result<Input
     {
         return Err(wrong(format!("The mask has {mask} pixels and the image {image}; both should have the same.")));
     }
-    let finisher = &api.0.gateway.runner.finisher;
+    let finisher = &api.0.gateway.engine.post;
     let limits: Limits = finisher.limits;
     let work = move || Picture::verify(given.bytes, &limits).and_then(|picture| mask::clear_mask(&picture, &limits));
     match finisher.workers.run(work).await.and_then(|done| done) {
@@ -110,7 +109,7 @@ async fn answer(
     visit: Visit,
     model: &str,
     read: Result<Read, Error>,
-    later: Result<Option<Terms>, Error>,
+    later: Result<Option<JobOptions>, Error>,
     key: Option<Once>,
     claim: Claim,
 ) -> Result<Response, Error> {
@@ -159,7 +158,7 @@ async fn answer(
 
 /// Refuses a size that we would not let in either.
 fn resizable(api: &Api, read: Read) -> Result<Read, Error> {
-    let most = api.0.gateway.runner.finisher.limits.max_pixels;
+    let most = api.0.gateway.engine.post.limits.max_pixels;
     match read.0.size {
         SizeAsk::Exact(size) if read.0.resize.is_some() && size.area() > most => {
             Err(Error::invalid("size", format!("Pictures are resized to at most {most} pixels, not {size}.")))
@@ -168,27 +167,21 @@ fn resizable(api: &Api, read: Read) -> Result<Read, Error> {
     }
 }
 
-/// Buys the pictures. What was asked and answered is kept where the operator wants that; what the request holds is given
-/// back.
+/// Buys the pictures, and gives back what the request holds.
 pub(super) async fn make(
     api: &Api,
     job: Job,
-    asker: Asker,
+    asker: RequestInfo,
     partials: Option<Partials>,
     held: Held,
-) -> Result<Answer, Error> {
-    let keeper = Keeper::of(api, &job, &asker);
-    let answer = api.0.gateway.image(&job, asker, partials).await;
+) -> Result<GenerationResult, Error> {
+    let result = api.0.gateway.image(&job, asker, partials).await;
     // The uploads are not needed any more.
     drop((job, held));
-    if let Some(keeper) = keeper {
-        let (response, media) = payloads::outcome(&answer);
-        keeper.keep(api, response, media).await;
-    }
-    answer
+    result
 }
 
-async fn serve(api: Api, job: Job, asker: Asker, held: Held) -> Result<Response, Error> {
+async fn serve(api: Api, job: Job, asker: RequestInfo, held: Held) -> Result<Response, Error> {
     let gateway = &api.0.gateway;
     let (id, created) = (asker.request_id.clone(), asker.created_at.seconds());
     let answer = make(&api, job, asker, None, held).await?;
@@ -196,7 +189,7 @@ async fn serve(api: Api, job: Job, asker: Asker, held: Held) -> Result<Response,
     let headers = headers_of(&answer, gateway.sandbox);
     let length = body.len();
     // Something was bought: not the refusal of a request that came to nothing.
-    gateway.ledger.close(answer, length).await.map_err(Error::internal)?;
+    gateway.close(answer, length).await.map_err(Error::internal)?;
     let chunks = body.chunks.into_iter().map(Ok::<Bytes, Infallible>);
     let mut response = Body::from_stream(futures::stream::iter(chunks)).into_response();
     response.headers_mut().extend(headers);
@@ -205,7 +198,7 @@ async fn serve(api: Api, job: Job, asker: Asker, held: Held) -> Result<Response,
     Ok(response)
 }
 
-fn headers_of(answer: &Answer, sandbox: bool) -> HeaderMap {
+fn headers_of(answer: &GenerationResult, sandbox: bool) -> HeaderMap {
     let timing = answer.timing;
     let timing = format!(
         "gateway;dur={}, provider;dur={}, response;dur={}",

@@ -172,9 +172,9 @@ async fn obtain(gateway: &Gateway, name: String, part: Part) -> Result<Input, Er
     if Container::sniff(&bytes).is_some() && !is_avif(&bytes) {
         return read_video(&name, bytes);
     }
-    let limits = gateway.runner.finisher.limits;
+    let limits = gateway.engine.post.limits;
     // Base64 of hostile files can be slow to walk: off the runtime's threads.
-    let picture = gateway.runner.finisher.workers.run(move || Picture::verify(bytes, &limits)).await;
+    let picture = gateway.engine.post.workers.run(move || Picture::verify(bytes, &limits)).await;
     match picture.and_then(|verified| verified) {
         Ok(picture) => {
             let (facts, bytes) = (picture.facts, picture.bytes);

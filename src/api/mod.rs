@@ -27,7 +27,7 @@ mod wire;
 
 pub use settings::Settings;
 
-use crate::pipeline::Gateway;
+use crate::pipeline::{Gateway, Jobs};
 use crate::store::Store;
 use axum::http::HeaderMap;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -41,12 +41,12 @@ use tokio_util::task::TaskTracker;
 pub struct Api(Arc<Inner>);
 
 struct Inner {
-    gateway: Arc<Gateway>,
+    gateway: Gateway,
+    jobs: Jobs,
     store: Store,
     public_url: String,
     max_body_bytes: usize,
     intake: intake::Intake,
-    payload_days: u32,
     max_concurrent: usize,
     tasks: TaskTracker,
     running: Arc<tokio::sync::Semaphore>,
@@ -56,14 +56,14 @@ struct Inner {
 
 impl Api {
     /// Over that gateway and store.
-    pub fn new(gateway: Arc<Gateway>, store: Store, metrics: PrometheusHandle, settings: &Settings) -> Self {
+    pub fn new(gateway: Gateway, jobs: Jobs, store: Store, metrics: PrometheusHandle, settings: &Settings) -> Self {
         Self(Arc::new(Inner {
             gateway,
+            jobs,
             store,
             public_url: settings.public_url.trim_end_matches('/').to_owned(),
             max_body_bytes: settings.max_body_bytes,
             intake: intake::Intake::new(settings.max_held_bytes),
-            payload_days: settings.payload_days,
             tasks: TaskTracker::new(),
             max_concurrent: settings.max_concurrent,
             running: Arc::new(tokio::sync::Semaphore::new(settings.max_concurrent)),
@@ -97,6 +97,6 @@ impl Api {
 
     /// How long a request may take at most.
     fn longest(&self) -> Duration {
-        Duration::from_secs(self.0.gateway.runner.settings.deadline_seconds)
+        Duration::from_secs(self.0.gateway.engine.settings.deadline_seconds)
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Wish {
 /// Every model that this key may use, but for those that are retired or switched off.
 pub(super) async fn list(State(api): State<Api>, caller: Caller) -> Json<Value> {
     let gateway = &api.0.gateway;
-    let (catalog, usable) = (gateway.catalog.get(), |provider: &str| gateway.runner.upstreams.has(provider));
+    let (catalog, usable) = (gateway.catalog.get(), |provider: &str| gateway.engine.upstreams.has(provider));
     let today = Timestamp::now().rfc3339();
     let open = catalog.models().iter().filter(|model| model.status_on(&today[..10]).is_open());
     let allowed = open.filter(|model| caller.require_model(&model.id, None).is_ok());
@@ -46,6 +46,6 @@ pub(super) async fn one(
         routes.retain(|route| named.provider.is_none_or(|provider| route.provider == provider));
         return Ok(Json(schema(named.model, &routes)));
     }
-    let usable = |provider: &str| gateway.runner.upstreams.has(provider);
+    let usable = |provider: &str| gateway.engine.upstreams.has(provider);
     Ok(Json(show(named.model, &catalog, usable, gateway.sandbox)))
 }

@@ -35,7 +35,7 @@ pub(super) async fn change(State(api): State<Api>, caller: Caller, body: JsonObj
         Some(other) => return Err(wrong("routes", "a list of objects with 'route' and 'state'", &other)),
     };
     fields.finish(&["route", "state", "routes"])?;
-    let (store, board) = (&api.0.store, &api.0.gateway.runner.board);
+    let (store, board) = (&api.0.store, &api.0.gateway.engine.board);
     for (name, operator) in &words {
         let state = (*operator != Operator::Active).then(|| operator.as_str());
         store.set_route_state(name, state, Timestamp::now()).await?;
@@ -71,7 +71,7 @@ fn word(api: &Api, fields: &mut Fields) -> Result<(String, Operator), Error> {
 }
 
 fn report(api: &Api) -> Value {
-    let report = api.0.gateway.runner.board.report();
+    let report = api.0.gateway.engine.board.report();
     let listed = |name: &str, map: Value| -> Value {
         let Value::Object(map) = map else { return json!([]) };
         let with_name = |(key, mut value): (String, Value)| {

@@ -5,7 +5,7 @@ use super::images::{Held, make};
 use super::wire::events;
 use crate::error::Error;
 use crate::job::{Job, Partial};
-use crate::pipeline::Asker;
+use crate::pipeline::RequestInfo;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -39,7 +39,7 @@ struct Watched {
 }
 
 /// Runs the job in a task of its own, as any other: it goes on, and into the books, when nobody watches any more.
-pub(super) async fn answer(api: Api, job: Job, asker: Asker, held: Held) -> Result<Response, Error> {
+pub(super) async fn answer(api: Api, job: Job, asker: RequestInfo, held: Held) -> Result<Response, Error> {
     let leaving = Some(asker.hung_up.clone().drop_guard());
     let (unfinished, partials) = mpsc::channel(WAITING);
     let frame = events::Frame::of(&job);
@@ -76,7 +76,7 @@ fn headers(sandbox: bool) -> HeaderMap {
 async fn serve(
     api: Api,
     job: Job,
-    asker: Asker,
+    asker: RequestInfo,
     partials: mpsc::Sender<Partial>,
     held: Held,
 ) -> Result<Vec<Bytes>, Error> {
@@ -87,7 +87,7 @@ async fn serve(
     let chunks = frame.completed(&id, created, &answer, gateway.sandbox);
     let length = chunks.iter().map(Bytes::len).sum();
     // Something was bought: not the refusal of a request that came to nothing.
-    gateway.ledger.close(answer, length).await.map_err(Error::internal)?;
+    gateway.close(answer, length).await.map_err(Error::internal)?;
     Ok(chunks)
 }
 

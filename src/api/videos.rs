@@ -12,7 +12,7 @@ use super::wire::page::{ListQuery, no_such_cursor};
 use super::wire::videos::{VideoCall, read_video, show_images, show_video};
 use crate::error::{Error, ErrorKind};
 use crate::job::{Input, Job, Mode, ResponseForm};
-use crate::pipeline::{Asker, Terms, read_view};
+use crate::pipeline::{JobOptions, RequestInfo, read_view};
 use crate::store::{Cursor, JobRow, JobStatus, Page};
 use axum::Json;
 use axum::extract::{Path, Query, Request, State};
@@ -177,8 +177,8 @@ async fn begin(
 }
 
 /// Takes a job in and answers 202 with what is known of it. Whoever hangs up finds it in the list.
-pub(super) async fn accept(api: Api, job: Job, asker: Asker, terms: Terms) -> Result<Response, Error> {
-    let row = api.0.gateway.background(job, asker, terms).await?;
+pub(super) async fn accept(api: Api, job: Job, asker: RequestInfo, terms: JobOptions) -> Result<Response, Error> {
+    let row = api.0.jobs.submit(job, asker, terms).await?;
     let view = read_view(&row)?;
     let body = if row.kind == "video" { show_video(&row, &view) } else { show_images(&row, &view, None) };
     let mut response = (StatusCode::ACCEPTED, Json(body)).into_response();
@@ -253,7 +253,7 @@ pub(super) async fn discard(
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let row = find(&api, &caller, &id, "video").await?;
-    api.0.gateway.discard(&row).await?;
+    api.0.jobs.discard(&row).await?;
     if headers.contains_key("x-stainless-lang") {
         return Ok(Json(json!({"id": row.id, "object": "video.deleted", "deleted": true})).into_response());
     }
@@ -322,6 +322,6 @@ pub(super) async fn discard_images(
     Path(id): Path<String>,
 ) -> Result<StatusCode, Error> {
     let row = find(&api, &caller, &id, "image").await?;
-    api.0.gateway.discard(&row).await?;
+    api.0.jobs.discard(&row).await?;
     Ok(StatusCode::NO_CONTENT)
 }

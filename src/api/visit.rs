@@ -10,7 +10,7 @@ use super::intake::Claim;
 use super::layers::{Arrival, Place};
 use super::wire::routing::{read_preferences, read_timeout};
 use crate::error::Error;
-use crate::pipeline::{Asker, Preferences};
+use crate::pipeline::{Preferences, RequestInfo};
 use axum::extract::{FromRequest, FromRequestParts, OriginalUri, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
@@ -27,7 +27,7 @@ struct Options {
 
 /// What surrounds the body of a call.
 pub(super) struct Visit {
-    pub(super) asker: Asker,
+    pub(super) asker: RequestInfo,
     /// Its place among the running requests.
     pub(super) place: Place,
     /// Whether only the price is asked for.
@@ -120,9 +120,9 @@ pub(super) fn model_said(fields: &Map<String, Value>) -> String {
     fields.get("model").and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-fn asker(caller: &Caller, arrival: &Arrival, path: &str, headers: &HeaderMap, origin: String) -> Asker {
+fn asker(caller: &Caller, arrival: &Arrival, path: &str, headers: &HeaderMap, origin: String) -> RequestInfo {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    Asker {
+    RequestInfo {
         request_id: arrival.id.clone(),
         account_id: caller.key.account_id.clone(),
         key_id: caller.key.id.clone(),

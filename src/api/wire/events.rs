@@ -7,7 +7,7 @@ use crate::base::Timestamp;
 use crate::error::Error;
 use crate::job::{Job, Mode, Partial};
 use crate::media::{Limits, inspect_base64};
-use crate::pipeline::{Answer, Handle};
+use crate::pipeline::{GenerationResult, OutputRef};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
@@ -40,7 +40,13 @@ impl Frame {
     }
 
     /// The finished pictures, an event for each, with our own fields besides OpenAI's.
-    pub(in crate::api) fn completed(&self, id: &str, created: i64, answer: &Answer, sandbox: bool) -> Vec<Bytes> {
+    pub(in crate::api) fn completed(
+        &self,
+        id: &str,
+        created: i64,
+        answer: &GenerationResult,
+        sandbox: bool,
+    ) -> Vec<Bytes> {
         let metadata = metadata(answer, sandbox);
         let events = answer.deliveries.iter().flat_map(|delivery| {
             let mut body = json!({
@@ -50,9 +56,9 @@ impl Frame {
             if let Some(revised) = &delivery.revised_prompt {
                 body["revised_prompt"] = json!(revised);
             }
-            match &delivery.handle {
-                Handle::Base64(text) => self.event("completed", body, "b64_json", text),
-                Handle::Url(url) => self.event("completed", body, "url", &Bytes::from(url.clone())),
+            match &delivery.output {
+                OutputRef::Base64(text) => self.event("completed", body, "b64_json", text),
+                OutputRef::Url(url) => self.event("completed", body, "url", &Bytes::from(url.clone())),
             }
         });
         events.collect()

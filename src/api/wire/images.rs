@@ -5,7 +5,7 @@ use super::fields::{Fields, wrong};
 use crate::error::Error;
 use crate::job::{Job, Mode, ResponseForm};
 use crate::media::{Format, Shaping, SizeAsk};
-use crate::pipeline::{Answer, Delivery, Estimate, Handle, dollars, provider_name};
+use crate::pipeline::{Delivery, Estimate, GenerationResult, OutputRef, dollars, provider_name};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
@@ -102,7 +102,7 @@ pub(in crate::api) struct ImagesBody {
 
 impl ImagesBody {
     /// Writes the answer of request `id`, made at `created` (Unix seconds).
-    pub(in crate::api) fn write(id: &str, created: i64, answer: &Answer, sandbox: bool) -> Self {
+    pub(in crate::api) fn write(id: &str, created: i64, answer: &GenerationResult, sandbox: bool) -> Self {
         let head = json!({
             "id": id, "created": created, "size": answer.size, "output_format": answer.format,
         });
@@ -130,12 +130,12 @@ impl ImagesBody {
 }
 
 fn write_item(delivery: &Delivery, text: &mut String, chunks: &mut Vec<Bytes>) {
-    match &delivery.handle {
-        Handle::Url(url) => {
+    match &delivery.output {
+        OutputRef::Url(url) => {
             text.push_str("{\"url\":");
             text.push_str(&json!(url).to_string());
         }
-        Handle::Base64(picture) => {
+        OutputRef::Base64(picture) => {
             text.push_str("{\"b64_json\":\"");
             chunks.push(Bytes::from(std::mem::take(text)));
             chunks.push(picture.clone());
@@ -150,24 +150,24 @@ fn write_item(delivery: &Delivery, text: &mut String, chunks: &mut Vec<Bytes>) {
 }
 
 /// What is told of an answer besides its pictures.
-pub(super) fn metadata(answer: &Answer, sandbox: bool) -> Value {
+pub(super) fn metadata(answer: &GenerationResult, sandbox: bool) -> Value {
     let mut metadata = json!({
         "model": answer.model,
         "executed_model": answer.executed_model,
         "provider": answer.provider,
         "provider_name": provider_name(&answer.provider),
-        "cost": dollars(answer.bill.cost),
+        "cost": dollars(answer.costs.cost),
         "cost_currency": "USD",
-        "cost_source": answer.bill.source,
+        "cost_source": answer.costs.source,
         "attempts": answer.attempts,
         "adjustments": answer.adjustments,
         "timing": answer.timing,
     });
-    if let Some(note) = &answer.bill.note {
+    if let Some(note) = &answer.costs.note {
         metadata["cost_note"] = json!(note);
     }
-    if answer.bill.uncertain.micros() > 0 {
-        metadata["cost_uncertain"] = dollars(Some(answer.bill.uncertain));
+    if answer.costs.uncertain.micros() > 0 {
+        metadata["cost_uncertain"] = dollars(Some(answer.costs.uncertain));
     }
     if sandbox {
         metadata["sandbox"] = json!(true);

@@ -5,7 +5,7 @@ use super::fields::{Fields, wrong};
 use crate::base::Timestamp;
 use crate::error::Error;
 use crate::job::{Job, Mode};
-use crate::pipeline::{Terms, View, dollars, provider_name};
+use crate::pipeline::{JobOptions, JobView, dollars, provider_name};
 use crate::store::{JobRow, JobStatus};
 use axum::http::HeaderMap;
 use serde_json::{Map, Value, json};
@@ -22,7 +22,7 @@ pub(in crate::api) struct VideoCall {
     /// The job; its mode is settled by its inputs.
     pub(in crate::api) job: Job,
     /// How it is to be kept.
-    pub(in crate::api) terms: Terms,
+    pub(in crate::api) terms: JobOptions,
     /// The caller's grouping id.
     pub(in crate::api) session: Option<String>,
 }
@@ -42,7 +42,7 @@ pub(in crate::api) fn read_video(fields: Map<String, Value>, given: bool) -> Res
 }
 
 /// Takes what says how a job is kept: `webhook_url`, `metadata`, `media_retention`.
-pub(in crate::api) fn take_terms(fields: &mut Fields) -> Result<Terms, Error> {
+pub(in crate::api) fn take_terms(fields: &mut Fields) -> Result<JobOptions, Error> {
     let media_retention = fields.take("media_retention");
     let metadata = match fields.take("metadata").or_else(|| take_members(fields, "metadata")) {
         // Forms carry it as text.
@@ -57,7 +57,7 @@ pub(in crate::api) fn take_terms(fields: &mut Fields) -> Result<Terms, Error> {
     if metadata.as_ref().is_some_and(|notes| notes.to_string().len() > MAX_NOTES) {
         return Err(Error::invalid("metadata", format!("'metadata' has at most {MAX_NOTES} bytes.")));
     }
-    Ok(Terms { webhook_url: fields.text("webhook_url")?, metadata, media_retention, remixed_from: None })
+    Ok(JobOptions { webhook_url: fields.text("webhook_url")?, metadata, media_retention, remixed_from: None })
 }
 
 /// An object that a form spells member by member: `metadata[order]`, as OpenAI's SDKs do.
@@ -76,7 +76,7 @@ fn take_members(fields: &mut Fields, name: &str) -> Option<Value> {
 pub(in crate::api) fn take_background(
     fields: &mut Map<String, Value>,
     headers: &HeaderMap,
-) -> Result<Option<Terms>, Error> {
+) -> Result<Option<JobOptions>, Error> {
     let prefers =
         headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()).any(|value| {
             value.split([',', ';']).any(|preference| preference.trim().eq_ignore_ascii_case("respond-async"))
@@ -132,13 +132,13 @@ const fn status(status: JobStatus) -> &'static str {
     }
 }
 
-fn error(view: &View) -> Value {
+fn error(view: &JobView) -> Value {
     view.error.as_ref().map_or(Value::Null, |(code, message)| json!({"code": code, "message": message}))
 }
 
 /// A video, as OpenAI shows it, with what the contract adds.
-pub(in crate::api) fn show_video(row: &JobRow, view: &View) -> Value {
-    let output = |(link, made): &(String, crate::pipeline::Made)| {
+pub(in crate::api) fn show_video(row: &JobRow, view: &JobView) -> Value {
+    let output = |(link, made): &(String, crate::pipeline::OutputFile)| {
         let seconds = made.millis.map(|millis| json!(f64::from(u32::try_from(millis).unwrap_or(u32::MAX)) / 1000.0));
         json!({
             "url": link,
@@ -173,7 +173,7 @@ pub(in crate::api) fn show_video(row: &JobRow, view: &View) -> Value {
 }
 
 /// Images made in the background. `data` is there once they are.
-pub(in crate::api) fn show_images(row: &JobRow, view: &View, data: Option<Vec<Value>>) -> Value {
+pub(in crate::api) fn show_images(row: &JobRow, view: &JobView, data: Option<Vec<Value>>) -> Value {
     let mut shown = json!({
         "id": row.id,
         "object": "image.generation",
@@ -199,7 +199,7 @@ pub(in crate::api) fn show_images(row: &JobRow, view: &View, data: Option<Vec<Va
     shown
 }
 
-fn metadata(row: &JobRow, view: &View) -> Value {
+fn metadata(row: &JobRow, view: &JobView) -> Value {
     let mut metadata = json!({
         "model": view.model,
         "executed_model": view.executed_model,

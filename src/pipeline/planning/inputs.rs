@@ -1,38 +1,43 @@
 //! Input pictures cut to a route: converted only when it does not take their format, made smaller only when they are too
 //! large for it, masks turned to its convention. What changed is told.
 
-use super::finish::Finisher;
 use super::fit::Adjustment;
 use crate::catalog::{Inputs, Route};
 use crate::fault::{Fault, FaultKind};
 use crate::job::{Input, Job};
+use crate::media::workers::Workers;
 use crate::media::{Facts, Flaw, Format, Limits, Picture, Recipe, Resize, Shaping, Size, fit_within, mask, transcode};
 use serde_json::json;
 
 /// The quality of a picture that had to be converted to a lossy format.
 const QUALITY: u8 = 92;
 
-/// What preparing comes to.
-pub(super) struct Cut {
-    /// The job with other pictures; `None` when the route takes them as they are.
-    pub(super) job: Option<Job>,
-    /// What was changed.
-    pub(super) told: Vec<Adjustment>,
+/// A job whose input pictures are as a route takes them.
+#[derive(Debug)]
+pub(in crate::pipeline) struct PreparedInputs {
+    pub job: Job,
+    /// The conversions.
+    pub adjustments: Vec<Adjustment>,
 }
 
-/// Cuts the pictures of a job to a route. A fault is about the caller's pictures: nothing has been asked of anyone.
-pub(super) async fn prepare(job: &Job, route: &Route, finisher: &Finisher) -> Result<Cut, Fault> {
-    let untouched = Cut { job: None, told: Vec::new() };
-    let Some(inputs) = route.inputs.clone() else { return Ok(untouched) };
-    let limits = finisher.limits;
+/// Converts the input pictures of a job as a route needs them. A fault is about the caller's pictures: nothing has been
+/// asked of any provider.
+pub(in crate::pipeline) async fn convert_inputs(
+    job: Job,
+    route: &Route,
+    workers: &Workers,
+    limits: &Limits,
+) -> Result<PreparedInputs, Fault> {
+    let untouched = |job| Ok(PreparedInputs { job, adjustments: Vec::new() });
+    let Some(inputs) = route.inputs.clone() else { return untouched(job) };
     if job.mask.is_none() && job.images.iter().all(|image| accepted(image, &inputs)) {
-        return Ok(untouched);
+        return untouched(job);
     }
-    let (images, mask) = (job.images.clone(), job.mask.clone());
+    let (images, mask, limits) = (job.images.clone(), job.mask.clone(), *limits);
     let work = move || recut(images, mask, &inputs, &limits);
-    let done = finisher.workers.run(work).await.and_then(|outcome| outcome);
-    let (images, mask, told) = done.map_err(|flaw| refused(&flaw))?;
-    Ok(Cut { job: Some(Job { images, mask, ..job.clone() }), told })
+    let done = workers.run(work).await.and_then(|outcome| outcome);
+    let (images, mask, adjustments) = done.map_err(|flaw| refused(&flaw))?;
+    Ok(PreparedInputs { job: Job { images, mask, ..job }, adjustments })
 }
 
 fn refused(flaw: &Flaw) -> Fault {

@@ -1,11 +1,11 @@
 //! Which routes are tried, in which order. Pure.
 
 use super::fit::{Fit, fit};
-use super::routing::{Choice, Excluded, Preferences, Rules, View};
 use crate::catalog::{Catalog, Charge, Lifecycle, Made, Model, Route};
 use crate::error::{Error, ErrorKind};
 use crate::job::{Job, Usage};
 use crate::media::Size;
+use crate::pipeline::routing::{Choice, Excluded, Preferences, Rules, View};
 use std::sync::Arc;
 
 /// One candidate: a route and the job cut to it.
@@ -36,6 +36,11 @@ impl Plan {
 }
 
 impl Candidate {
+    /// The provider and its id of the model.
+    pub(in crate::pipeline) fn names(&self) -> (String, String) {
+        (self.route.provider.clone(), self.route.upstream.clone())
+    }
+
     /// The bill foreseen for `n` pictures, in as many calls as the route needs.
     pub fn estimate(&self, job: &Job, n: u32) -> Charge {
         let made = self.made(job, vec![self.fit.expect; n as usize], Usage::default());
@@ -56,7 +61,7 @@ impl Candidate {
 }
 
 /// What a plan is made from, besides the job and the catalog.
-pub(super) struct Scene<'a> {
+pub(in crate::pipeline) struct Scene<'a> {
     /// The operator's rules.
     pub rules: &'a Rules,
     /// The request's preferences.
@@ -68,7 +73,7 @@ pub(super) struct Scene<'a> {
 }
 
 /// Plans a job: what cannot do it or may not be used is left out, the rest is put in order. `dice` draws among weights.
-pub(super) fn plan(
+pub(in crate::pipeline) fn plan(
     job: &Job,
     catalog: &Catalog,
     scene: &Scene<'_>,

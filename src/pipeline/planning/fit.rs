@@ -67,10 +67,10 @@ pub struct Fit {
 
 /// Why a route cannot do a job at all. The plan skips it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Misfit(pub(super) String);
+pub(in crate::pipeline) struct Misfit(pub(super) String);
 
 /// Cuts a job to a route.
-pub(super) fn fit(job: &Job, route: &Route) -> Result<Fit, Misfit> {
+pub(in crate::pipeline) fn fit(job: &Job, route: &Route) -> Result<Fit, Misfit> {
     if !route.modes.contains(&job.mode) {
         return Err(Misfit(format!("it does not support {}", job.mode)));
     }
@@ -402,7 +402,7 @@ mod tests {
     use crate::providers;
 
     fn route(provider: &str, upstream: &str) -> Route {
-        let models = include_str!("../../config/catalog/models.toml");
+        let models = include_str!("../../../config/catalog/models.toml");
         let card = providers::find(provider).unwrap().card();
         let catalog = crate::catalog::load([("models", models), (card.id, card.catalog)]).unwrap();
         let route = catalog.routes_of(provider).find(|route| route.upstream == upstream).unwrap();
@@ -462,7 +462,7 @@ mod tests {
     /// A caller who comes from another family of models is not refused for its words.
     #[test]
     fn quality_has_every_familys_words() {
-        let models = include_str!("../../config/catalog/models.toml");
+        let models = include_str!("../../../config/catalog/models.toml");
         let cards = providers::ADAPTERS.iter().map(|adapter| adapter.card());
         let files = cards.map(|card| (card.id, card.catalog));
         let catalog = crate::catalog::load(std::iter::once(("models", models)).chain(files)).unwrap();

@@ -1,81 +1,77 @@
-//! What a request comes to: pictures handed over, the bill, the time, and what was changed on the way.
+//! The result of a request: outputs handed over, cost, timing, and adjustments.
 
-use super::fit::Adjustment;
-use super::ledger::OpenRecord;
-use super::trail::{Attempt, Bill};
+use super::engine::{Attempt, CostSummary};
+use super::ledger::{Closing, OpenRecord, Timing};
+use super::planning::Adjustment;
 use crate::base::Usd;
 use crate::catalog::Charge;
 use crate::media::{Format, Size};
 use crate::providers;
+use crate::store::Status;
 use bytes::Bytes;
-use serde::Serialize;
 
 /// A picture as it is handed over.
 #[derive(Debug, Clone)]
 pub struct Delivery {
-    /// Where it is.
-    pub handle: Handle,
+    pub output: OutputRef,
     /// The prompt as the provider rewrote it.
     pub revised_prompt: Option<String>,
 }
 
 /// A picture's place in the answer.
 #[derive(Debug, Clone)]
-pub enum Handle {
+pub enum OutputRef {
     /// A link of ours.
     Url(String),
     /// Base64 text.
     Base64(Bytes),
 }
 
-/// Where the time went, in milliseconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Timing {
-    /// Before the first provider was called.
-    pub gateway_ms: u64,
-    /// Until the last provider was done.
-    pub provider_ms: u64,
-    /// Downloads, conversion and hand-over after that.
-    pub response_ms: u64,
-    /// All of it.
-    pub total_ms: u64,
-}
-
-/// A successful request, before its row is closed with `Ledger::close`.
+/// A successful request, before its row is closed with [`super::Gateway::close`].
 #[derive(Debug)]
-pub struct Answer {
-    /// The pictures.
+pub struct GenerationResult {
     pub deliveries: Vec<Delivery>,
-    /// Their size, as verified.
+    /// The size of the pictures, as verified.
     pub size: Size,
     /// Their format, as verified.
     pub format: Format,
     /// The canonical model.
     pub model: String,
-    /// Who served.
+    /// The provider that served.
     pub provider: String,
     /// `provider/upstream`.
     pub executed_model: String,
-    /// The trail.
     pub attempts: Vec<Attempt>,
-    /// What it cost.
-    pub bill: Bill,
-    /// What was changed or dropped.
+    pub costs: CostSummary,
     pub adjustments: Vec<Adjustment>,
-    /// Where the time went.
     pub timing: Timing,
     /// The row, complete but for the size of the answer.
     pub record: OpenRecord,
 }
 
-/// What a dry run tells.
+impl GenerationResult {
+    /// The open row, and what closes it.
+    pub(super) fn closing(self, response_bytes: usize) -> (OpenRecord, Closing) {
+        let closing = Closing {
+            served: Some((self.provider, self.executed_model)),
+            size: Some(self.size.to_string()),
+            format: Some(self.format.name().to_owned()),
+            count: self.deliveries.len(),
+            adjustments: self.adjustments,
+            response_bytes: Some(response_bytes),
+            ..Closing::new(Status::Completed, self.attempts, self.timing)
+        };
+        (self.record, closing)
+    }
+}
+
+/// The result of a dry run.
 #[derive(Debug)]
 pub struct Estimate {
     /// The canonical model.
     pub model: String,
     /// The provider that would be tried first.
     pub provider: String,
-    /// The bill foreseen.
     pub charge: Charge,
 }
 
@@ -84,7 +80,7 @@ pub fn provider_name(id: &str) -> &str {
     providers::find(id).map_or(id, |adapter| adapter.card().name)
 }
 
-/// Amount as the public JSON shows it: a number of dollars, or null.
+/// An amount as the public JSON shows it: a number of dollars, or null.
 pub fn dollars(amount: Option<Usd>) -> serde_json::Value {
     amount.map_or(serde_json::Value::Null, |usd| usd.as_number().into())
 }

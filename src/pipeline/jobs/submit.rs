@@ -1,14 +1,14 @@
-//! Takes jobs that outlive their request: videos, and images asked for in the background. When the caller has its
-//! answer, the row of the log and the job are durable, and any replica can finish it.
+//! Submits jobs that outlive their request. When the caller has its answer, the log row and the job are durable, and any
+//! replica can finish it.
 
-use super::fit::Adjustment;
-use super::gateway::Gateway;
-use super::ledger::Asker;
-use super::papers::{KeptInput, Request, State, View};
-use super::plan::Plan;
+use super::state::{JobRequest, JobView, StoredInput, read_view};
 use crate::base::{Timestamp, Usd, id};
 use crate::error::Error;
 use crate::job::{Input, Job};
+use crate::pipeline::engine::JobState;
+use crate::pipeline::gateway::Gateway;
+use crate::pipeline::ledger::RequestInfo;
+use crate::pipeline::planning::{Adjustment, Candidate, Plan};
 use crate::store::{JobRow, JobStatus, LeasedJob, Store};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -36,20 +36,21 @@ impl JobSettings {
     }
 }
 
-/// How a caller wants a job to be kept.
+/// What a caller says about a stored job besides what it makes.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Terms {
-    /// Who is told of its end.
+pub struct JobOptions {
+    /// Receives a webhook at its end.
     pub webhook_url: Option<String>,
     /// The caller's own notes.
     pub metadata: Option<Value>,
-    /// How long files should be kept, in words of which only the name is known. The operator's setting decides.
+    /// `media_retention` as sent. Its values are not documented, and the operator's setting decides, so it is only echoed as
+    /// an adjustment.
     pub media_retention: Option<Value>,
     /// The video of ours that it is made from: it is a remix, an edit or an extension of that.
     pub remixed_from: Option<String>,
 }
 
-impl Terms {
+impl JobOptions {
     /// What of it is not done as asked. No reason to refuse the job.
     fn adjustment(&self, lifetime: Duration) -> Option<Adjustment> {
         self.media_retention.clone().map(|requested| Adjustment {
@@ -61,32 +62,34 @@ impl Terms {
     }
 }
 
-/// The way from the API to this process's worker.
+/// Takes jobs and hands them to the worker of this process.
 #[derive(Clone)]
 pub struct Jobs {
+    pub(super) gateway: Gateway,
     pub(super) store: Store,
     pub(super) settings: JobSettings,
     /// This process, as leases name it. Another one after each start.
     pub(super) owner: String,
-    pub(super) arrivals: mpsc::UnboundedSender<LeasedJob>,
+    pub(super) submitted: mpsc::UnboundedSender<LeasedJob>,
     pub(super) cancels: mpsc::UnboundedSender<String>,
     /// Whether callers' webhooks may lead anywhere; see `[webhooks]`.
     pub(super) free_webhooks: bool,
 }
 
-/// What the worker takes from the other end.
-pub struct Arrivals {
-    pub(super) jobs: mpsc::UnboundedReceiver<LeasedJob>,
+/// The worker's end of [`Jobs`].
+pub struct JobReceivers {
+    pub(super) submitted: mpsc::UnboundedReceiver<LeasedJob>,
     pub(super) cancels: mpsc::UnboundedReceiver<String>,
 }
 
 impl Jobs {
-    /// On that store, with the end for the worker.
-    pub fn new(store: Store, settings: JobSettings, free_webhooks: bool) -> (Self, Arrivals) {
-        let (arrivals, jobs) = mpsc::unbounded_channel();
-        let (cancels, stopped) = mpsc::unbounded_channel();
+    /// Over that gateway and store, with the worker's end.
+    pub fn new(gateway: Gateway, store: Store, settings: JobSettings, free_webhooks: bool) -> (Self, JobReceivers) {
+        let (submitted, jobs) = mpsc::unbounded_channel();
+        let (cancels, cancelled) = mpsc::unbounded_channel();
         let owner = id::fresh(Timestamp::now());
-        (Self { store, settings, owner, arrivals, cancels, free_webhooks }, Arrivals { jobs, cancels: stopped })
+        let receivers = JobReceivers { submitted: jobs, cancels: cancelled };
+        (Self { gateway, store, settings, owner, submitted, cancels, free_webhooks }, receivers)
     }
 
     /// Refuses a webhook address that we would not deliver to.
@@ -101,25 +104,23 @@ impl Jobs {
             Error::invalid("webhook_url", format!("{blocked}. It should be like https://example.com/hook."))
         })
     }
-}
 
-impl Gateway {
-    /// Takes a job. The answer is its row.
-    pub async fn background(&self, job: Job, asker: Asker, terms: Terms) -> Result<JobRow, Error> {
-        if let Some(url) = &terms.webhook_url
-            && let Err(error) = self.jobs.check_webhook(url)
+    /// Takes a job and returns its row.
+    pub async fn submit(&self, job: Job, info: RequestInfo, options: JobOptions) -> Result<JobRow, Error> {
+        if let Some(url) = &options.webhook_url
+            && let Err(error) = self.check_webhook(url)
         {
-            return Err(self.ledger.reject(&asker, &job.model, &error).await);
+            return Err(self.gateway.ledger.reject(&info, &job.model, &error).await);
         }
-        let (plan, record) = self.admit(&job, &asker).await?;
+        let (plan, record) = self.gateway.admit(&job, &info).await?;
         // What it would cost as planned, as a dry run says; the row reserves what failover may lead to.
         let estimate = plan.first().estimate(&job, job.n).amount;
-        let row = match self.store_job(&job, &plan, &asker, &terms, estimate).await {
+        let row = match self.store_job(&job, &plan, &info, &options, estimate).await {
             Ok(row) => row,
             Err(error) => {
                 // Whether it was stored may be unknown. Then whoever finds it stops it before anything is bought.
-                let _ = self.jobs.store.cancel_job(&asker.request_id, None).await;
-                self.ledger.withdraw(record).await;
+                let _ = self.store.cancel_job(&info.request_id, None).await;
+                self.gateway.ledger.withdraw(record).await;
                 return Err(error);
             }
         };
@@ -132,7 +133,7 @@ impl Gateway {
             cancel: false,
         };
         // Without a worker (a stop has begun), the lease runs out and another process begins.
-        let _ = self.jobs.arrivals.send(leased);
+        let _ = self.submitted.send(leased);
         Ok(row)
     }
 
@@ -140,48 +141,50 @@ impl Gateway {
         &self,
         job: &Job,
         plan: &Plan,
-        asker: &Asker,
-        terms: &Terms,
+        info: &RequestInfo,
+        options: &JobOptions,
         estimate: Option<Usd>,
     ) -> Result<JobRow, Error> {
-        let state =
-            State { adjustments: terms.adjustment(self.storage.lifetime()).into_iter().collect(), ..State::default() };
+        let state = JobState {
+            adjustments: options.adjustment(self.gateway.storage.lifetime()).into_iter().collect(),
+            ..JobState::default()
+        };
         let mut inputs = Vec::with_capacity(job.images.len());
         for input in &job.images {
-            inputs.push(self.keep_input(input).await?);
+            inputs.push(self.store_input(input).await?);
         }
         let mask = match &job.mask {
-            Some(mask) => Some(self.keep_input(mask).await?),
+            Some(mask) => Some(self.store_input(mask).await?),
             None => None,
         };
-        let routes = plan.candidates.iter().map(|one| (one.route.provider.clone(), one.route.upstream.clone()));
-        let request = Request {
+        let routes = plan.candidates.iter().map(Candidate::names);
+        let request = JobRequest {
             job: job.clone(),
             inputs,
             mask,
             model: plan.model.clone(),
             forced: plan.forced,
             routes: routes.collect(),
-            origin: asker.origin.clone(),
-            webhook_url: terms.webhook_url.clone(),
+            origin: info.origin.clone(),
+            webhook_url: options.webhook_url.clone(),
         };
         let row = JobRow {
-            id: asker.request_id.clone(),
-            created_at: asker.created_at,
-            account_id: asker.account_id.clone(),
-            key_id: asker.key_id.clone(),
+            id: info.request_id.clone(),
+            created_at: info.created_at,
+            account_id: info.account_id.clone(),
+            key_id: info.key_id.clone(),
             kind: if job.mode.makes_video() { "video" } else { "image" }.to_owned(),
             status: JobStatus::Queued,
             request: text(&request)?,
             state: text(&state)?,
-            view: text(&self.first_view(job, plan, terms, estimate, &state.adjustments))?,
-            deadline_at: asker.created_at.plus(Duration::from_secs(self.jobs.settings.deadline_seconds)),
+            view: text(&self.first_view(job, plan, options, estimate, &state.adjustments))?,
+            deadline_at: info.created_at.plus(Duration::from_secs(self.settings.deadline_seconds)),
             completed_at: None,
             expires_at: None,
             cancel: false,
         };
-        let lease = Timestamp::now().plus(self.jobs.settings.lease());
-        self.jobs.store.add_job(&row, &self.jobs.owner, lease).await?;
+        let lease = Timestamp::now().plus(self.settings.lease());
+        self.store.add_job(&row, &self.owner, lease).await?;
         Ok(row)
     }
 
@@ -189,12 +192,12 @@ impl Gateway {
         &self,
         job: &Job,
         plan: &Plan,
-        terms: &Terms,
+        options: &JobOptions,
         estimate: Option<Usd>,
         adjustments: &[Adjustment],
-    ) -> View {
+    ) -> JobView {
         let first = plan.first();
-        View {
+        JobView {
             prompt: job.prompt.clone(),
             model: plan.model.clone(),
             n: job.n,
@@ -212,38 +215,34 @@ impl Gateway {
             adjustments: adjustments.iter().chain(&first.fit.adjustments).cloned().collect(),
             outputs: Vec::new(),
             error: None,
-            metadata: terms.metadata.clone(),
+            metadata: options.metadata.clone(),
             user: job.user.clone(),
-            remixed_from: terms.remixed_from.clone(),
-            sandbox: self.sandbox,
+            remixed_from: options.remixed_from.clone(),
+            sandbox: self.gateway.sandbox,
         }
     }
 
-    /// Keeps an input beside the media, where every replica finds it and no link leads.
-    async fn keep_input(&self, input: &Input) -> Result<KeptInput, Error> {
-        let name = self.storage.put_answer(std::slice::from_ref(&input.bytes)).await.map_err(Error::internal)?;
-        Ok(KeptInput { name, mime: input.mime.clone(), size: input.size })
+    /// Stores an input in the media store, where every replica finds it and no link leads.
+    async fn store_input(&self, input: &Input) -> Result<StoredInput, Error> {
+        let name =
+            self.gateway.storage.put_answer(std::slice::from_ref(&input.bytes)).await.map_err(Error::internal)?;
+        Ok(StoredInput { name, mime: input.mime.clone(), size: input.size })
     }
 
     /// Asks to stop a job that runs, or deletes one that is over, with what it made. `false`: there is no such job.
     pub async fn discard(&self, row: &JobRow) -> Result<bool, Error> {
-        let store = &self.jobs.store;
+        let store = &self.store;
         if !row.status.is_final() && store.cancel_job(&row.id, Some(&row.account_id)).await? {
             // If it is another process's job, that one looks for such wishes every second.
-            let _ = self.jobs.cancels.send(row.id.clone());
+            let _ = self.cancels.send(row.id.clone());
             return Ok(true);
         }
         let view = read_view(row)?;
-        for (_, made) in view.outputs {
-            self.storage.delete(&made.name).await.map_err(Error::internal)?;
+        for (_, file) in view.outputs {
+            self.gateway.storage.delete(&file.name).await.map_err(Error::internal)?;
         }
         Ok(store.delete_job(&row.id, Some(&row.account_id)).await?)
     }
-}
-
-/// What the API shows of a row.
-pub fn read_view(row: &JobRow) -> Result<View, Error> {
-    serde_json::from_str(&row.view).map_err(Error::internal)
 }
 
 fn text(value: &impl serde::Serialize) -> Result<String, Error> {

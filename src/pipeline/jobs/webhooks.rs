@@ -1,11 +1,11 @@
-//! Webhooks: what is told about a job's end, and the courier that delivers it, signed as Standard Webhooks says
+//! Webhooks at the end of a job, signed as Standard Webhooks says
 //! (<https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>, read 2026-11).
 //!
-//! A delivery is leased before it is tried, so a courier that dies leaves it to another: at least once, perhaps twice,
+//! A delivery is leased before it is tried, so another dispatcher repeats it when this one dies: delivered at least once,
 //! always with the same `webhook-id`.
 
-use super::background::Jobs;
-use super::papers::View;
+use super::state::JobView;
+use super::submit::Jobs;
 use crate::base::{Secret, Timestamp};
 use crate::outbound::{Client, check_webhook};
 use crate::store::{Delivery, JobRow, JobStatus, NewDelivery, Tried};
@@ -30,17 +30,17 @@ pub struct WebhookSettings {
 
 /// When a failed delivery is tried again; then it has failed for good.
 const RETRIES: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(45)];
-/// How often the queue is looked into.
-const LOOK: Duration = Duration::from_millis(500);
+/// The interval between looks into the queue.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// Deliveries under way at once.
-const MOST: usize = 64;
-/// Added to the time limit before a delivery counts as left behind by its courier.
-const GRACE: Duration = Duration::from_secs(10);
-/// How long deliveries under way are waited for at a stop.
-const GOODBYE: Duration = Duration::from_secs(5);
+const MAX_CONCURRENT: usize = 64;
+/// Added to the time limit of a delivery: the length of its lease.
+const LEASE_MARGIN: Duration = Duration::from_secs(10);
+/// The time limit for deliveries under way at shutdown.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
-/// What is told about the end of a job.
-pub(super) fn event_of(row: &JobRow, status: JobStatus, view: &View, url: &str, at: Timestamp) -> NewDelivery {
+/// The webhook about the end of a job.
+pub(super) fn event_of(row: &JobRow, status: JobStatus, view: &JobView, url: &str, at: Timestamp) -> NewDelivery {
     let event = format!("{}.{}", row.kind, status.as_str());
     let mut data = json!({
         "object": format!("{}.generation", row.kind),
@@ -73,42 +73,40 @@ pub(super) fn event_of(row: &JobRow, status: JobStatus, view: &View, url: &str, 
 }
 
 /// Delivers what is queued.
-pub struct Courier {
-    /// Where the queue is.
+pub struct WebhookDispatcher {
     pub jobs: Jobs,
     /// Posts; its guard decides where to.
     pub client: Client,
-    /// How patient to be.
     pub settings: WebhookSettings,
 }
 
-impl Courier {
+impl WebhookDispatcher {
     /// Delivers until `stopped`.
     pub async fn run(self, mut stopped: watch::Receiver<bool>) {
-        let courier = Arc::new(self);
-        let mut trips = JoinSet::new();
-        while timeout(LOOK, stopped.changed()).await.is_err() {
-            while trips.try_join_next().is_some() {}
-            let room = u32::try_from(MOST.saturating_sub(trips.len())).unwrap_or(0);
+        let dispatcher = Arc::new(self);
+        let mut in_flight = JoinSet::new();
+        while timeout(POLL_INTERVAL, stopped.changed()).await.is_err() {
+            while in_flight.try_join_next().is_some() {}
+            let room = u32::try_from(MAX_CONCURRENT.saturating_sub(in_flight.len())).unwrap_or(0);
             if room == 0 {
                 continue;
             }
-            for delivery in courier.lease(room).await {
-                let courier = Arc::clone(&courier);
-                trips.spawn(async move { courier.deliver(delivery).await });
+            for delivery in dispatcher.lease(room).await {
+                let dispatcher = Arc::clone(&dispatcher);
+                in_flight.spawn(async move { dispatcher.deliver(delivery).await });
             }
         }
-        let last = async { while trips.join_next().await.is_some() {} };
+        let rest = async { while in_flight.join_next().await.is_some() {} };
         // Those that are cut off are delivered again when their lease has run out.
-        let _ = timeout(GOODBYE, last).await;
+        let _ = timeout(SHUTDOWN_GRACE, rest).await;
     }
 
     async fn lease(&self, room: u32) -> Vec<Delivery> {
         let now = Timestamp::now();
-        let until = now.plus(Duration::from_secs(self.settings.timeout_seconds) + GRACE);
+        let until = now.plus(Duration::from_secs(self.settings.timeout_seconds) + LEASE_MARGIN);
         let leased = self.jobs.store.lease_webhooks(&self.jobs.owner, now, until, room).await;
         leased.unwrap_or_else(|error| {
-            tracing::warn!(%error, "no webhooks can be leased");
+            tracing::warn!(%error, "webhooks could not be leased; will retry");
             Vec::new()
         })
     }
@@ -134,9 +132,11 @@ impl Courier {
         for _ in 0..3 {
             match self.jobs.store.note_webhook(&delivery.id, &self.jobs.owner, now, &tried).await {
                 Ok(()) => return,
-                Err(error) => tracing::warn!(%error, "the outcome of a delivery could not be noted"),
+                Err(error) => {
+                    tracing::warn!(%error, "the result of a webhook delivery could not be stored; will retry")
+                }
             }
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 

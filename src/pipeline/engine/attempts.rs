@@ -1,4 +1,4 @@
-//! The trail of a request: one entry for every creating call, as answers show it and the log keeps it.
+//! The attempts of a request: one entry for every creating call, as answers show it and the log keeps it.
 
 use crate::base::Usd;
 use crate::fault::{Accepted, Fault, FaultKind};
@@ -10,11 +10,19 @@ type Word = &'static str;
 /// Reads a word of ours back.
 fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Word, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let known = ["completed", "failed", "provider", "tokens", "price_table", "free"];
+    let known = ["provider", "tokens", "price_table", "free"];
     Ok(known.into_iter().find(|word| *word == text).unwrap_or_default())
 }
 
-/// One creating call and what came of it.
+/// How a creating call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptStatus {
+    Completed,
+    Failed,
+}
+
+/// One creating call and its result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
     /// Counting from 0, in the order of their starts.
@@ -26,9 +34,7 @@ pub struct Attempt {
     /// The provider's id of the job, where it gives one: what its invoice and its support know it by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_id: Option<String>,
-    /// `completed` or `failed`.
-    #[serde(deserialize_with = "word")]
-    pub status: Word,
+    pub status: AttemptStatus,
     /// Pictures asked of it.
     pub n: u32,
     /// Milliseconds from the request's arrival to this call.
@@ -80,9 +86,9 @@ impl From<&Fault> for AttemptError {
     }
 }
 
-/// The bill of a whole trail.
+/// The costs of all attempts of a request.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Bill {
+pub struct CostSummary {
     /// The sum of what is known; `None` when something was bought at an unknown price.
     pub cost: Option<Usd>,
     /// The sources of it, joined by `+` when they differ.
@@ -93,31 +99,31 @@ pub struct Bill {
     pub uncertain: Usd,
 }
 
-impl Bill {
-    /// Adds up a trail. A request that bought nothing cost nothing.
-    pub fn of(trail: &[Attempt]) -> Self {
-        let mut bill = Self { cost: Some(Usd::ZERO), ..Self::default() };
+impl CostSummary {
+    /// Adds up the attempts. A request that bought nothing cost nothing.
+    pub fn of(attempts: &[Attempt]) -> Self {
+        let mut summary = Self { cost: Some(Usd::ZERO), ..Self::default() };
         let mut sources: Vec<&str> = Vec::new();
-        for attempt in trail {
-            bill.uncertain += attempt.cost_uncertain.unwrap_or_default();
-            if bill.note.is_none() {
-                bill.note.clone_from(&attempt.cost_note);
+        for attempt in attempts {
+            summary.uncertain += attempt.cost_uncertain.unwrap_or_default();
+            if summary.note.is_none() {
+                summary.note.clone_from(&attempt.cost_note);
             }
             let ran = attempt.error.as_ref().is_some_and(|error| error.accepted == Accepted::Yes);
-            let bought = ran || attempt.cost.is_some() || attempt.status == "completed";
+            let bought = ran || attempt.cost.is_some() || attempt.status == AttemptStatus::Completed;
             if !bought {
                 continue;
             }
-            match (attempt.cost, bill.cost) {
-                (Some(cost), Some(sum)) => bill.cost = Some(sum + cost),
-                _ => bill.cost = None,
+            match (attempt.cost, summary.cost) {
+                (Some(cost), Some(sum)) => summary.cost = Some(sum + cost),
+                _ => summary.cost = None,
             }
             if !attempt.cost_source.is_empty() && !sources.contains(&attempt.cost_source) {
                 sources.push(attempt.cost_source);
             }
         }
-        bill.source = sources.join("+");
-        bill
+        summary.source = sources.join("+");
+        summary
     }
 }
 
@@ -125,7 +131,7 @@ impl Bill {
 mod tests {
     use super::*;
 
-    fn attempt(status: &'static str, cost: Option<i64>, uncertain: Option<i64>) -> Attempt {
+    fn attempt(status: AttemptStatus, cost: Option<i64>, uncertain: Option<i64>) -> Attempt {
         Attempt {
             index: 0,
             provider: "fal".into(),
@@ -139,32 +145,35 @@ mod tests {
             cost_source: if cost.is_some() { "provider" } else { "" },
             cost_uncertain: uncertain.map(Usd::from_micros),
             error: None,
-            cost_note: (cost.is_none() && status == "completed").then(|| "no price".to_owned()),
+            cost_note: (cost.is_none() && status == AttemptStatus::Completed).then(|| "no price".to_owned()),
         }
     }
 
     #[test]
     fn every_purchase_is_in_the_sum() {
-        let bill = Bill::of(&[
-            attempt("completed", Some(5), None),
-            attempt("failed", Some(7), None),
-            attempt("failed", None, Some(9)),
+        let summary = CostSummary::of(&[
+            attempt(AttemptStatus::Completed, Some(5), None),
+            attempt(AttemptStatus::Failed, Some(7), None),
+            attempt(AttemptStatus::Failed, None, Some(9)),
         ]);
-        assert_eq!((bill.cost, bill.uncertain), (Some(Usd::from_micros(12)), Usd::from_micros(9)));
-        assert_eq!(bill.source, "provider");
+        assert_eq!((summary.cost, summary.uncertain), (Some(Usd::from_micros(12)), Usd::from_micros(9)));
+        assert_eq!(summary.source, "provider");
     }
 
     #[test]
     fn a_failure_that_ran_at_an_unknown_price_is_not_free() {
         let fault = Fault::new(FaultKind::Moderated, "refused").accepted(Accepted::Yes);
-        let ran = Attempt { error: Some(AttemptError::from(&fault)), ..attempt("failed", None, None) };
-        assert_eq!(Bill::of(&[ran]).cost, None);
+        let ran = Attempt { error: Some(AttemptError::from(&fault)), ..attempt(AttemptStatus::Failed, None, None) };
+        assert_eq!(CostSummary::of(&[ran]).cost, None);
     }
 
     #[test]
     fn an_unknown_price_makes_the_sum_unknown() {
-        let bill = Bill::of(&[attempt("completed", Some(5), None), attempt("completed", None, None)]);
-        assert_eq!((bill.cost, bill.note.as_deref()), (None, Some("no price")));
-        assert_eq!(Bill::of(&[attempt("failed", None, None)]).cost, Some(Usd::ZERO));
+        let summary = CostSummary::of(&[
+            attempt(AttemptStatus::Completed, Some(5), None),
+            attempt(AttemptStatus::Completed, None, None),
+        ]);
+        assert_eq!((summary.cost, summary.note.as_deref()), (None, Some("no price")));
+        assert_eq!(CostSummary::of(&[attempt(AttemptStatus::Failed, None, None)]).cost, Some(Usd::ZERO));
     }
 }

@@ -1,15 +1,12 @@
 //! Plans over random rules, preferences and health; draws by weight.
 
-use super::choose::{Choice, Preferences, Sort, View};
-use super::health::Standing;
-use super::rules::{Others, Rule, Rules, Share};
-use super::switchboard::Operator;
+use super::fit::fit;
+use super::plan::{Candidate, Plan, Scene, plan};
 use crate::base::Usd;
 use crate::catalog::{Catalog, Route};
 use crate::error::ErrorKind;
 use crate::job::{Job, Mode};
-use crate::pipeline::fit::fit;
-use crate::pipeline::plan::{Plan, Scene, plan};
+use crate::pipeline::routing::{Choice, Operator, Others, Preferences, Rule, Rules, Share, Sort, Standing, View};
 use crate::providers::ADAPTERS;
 use proptest::prelude::*;
 use rand::rngs::StdRng;
@@ -100,7 +97,7 @@ fn callers_order_sort_and_stop() {
     let dear = |name: &str| {
         let route = routes().iter().find(|route| route.provider == name).unwrap();
         let fit = fit(&job(MODEL), route).unwrap();
-        crate::pipeline::plan::Candidate { route: Arc::clone(route), fit }.estimate(&job(MODEL), 1).amount
+        Candidate { route: Arc::clone(route), fit }.estimate(&job(MODEL), 1).amount
     };
     let prices = |names: &[String]| names.iter().filter_map(|name| dear(name)).collect::<Vec<Usd>>();
     let cheap = prices(&wish(Preferences { sort: Some(Sort::Price), ..Preferences::default() }));
