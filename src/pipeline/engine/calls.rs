@@ -165,13 +165,13 @@ impl Engine {
             .map(|output| async { if video { reader.video(output).await } else { reader.picture(output).await } });
         let files = join_all(reads).await;
         let retryable = files.iter().any(|file| matches!(file, Err(OutputError::Retryable(_))));
-        if let Some(cursor) = cursor.filter(|cursor| retryable && cursor.failures + 1 < run.reads)
-            && run.clock.now() < deadline
-        {
-            // It was bought and is there; it only did not arrive. The last call is made again.
+        if let Some(cursor) = cursor.filter(|cursor| retryable && cursor.failures + 1 < run.reads) {
             let failures = cursor.failures + 1;
             let delay = Duration::from_millis(500).saturating_mul(failures.min(30));
-            return Event::Continue(JobCursor { failures, ..cursor.clone() }, Delay::For(delay));
+            // It was bought and is there; it only did not arrive. The last call is made again, as long as there is time.
+            if run.clock.now().plus(delay) < submission.deadline {
+                return Event::Continue(JobCursor { failures, ..cursor.clone() }, Delay::For(delay));
+            }
         }
         Event::Produced(Production { files, usage: result.usage, upstream_id, provider_done })
     }
