@@ -4,7 +4,6 @@
 use super::form::Form;
 use super::world::World;
 use super::{BODY_LIMIT, SIMULATORS};
-use crate::base::hex;
 use crate::media::{Format, Limits, Size, inspect};
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -115,7 +114,7 @@ fn decoded(text: &str) -> Option<Bytes> {
 
 fn seen(name: &str, file: &Bytes) -> Option<Seen> {
     let facts = inspect(file, &Limits::default()).ok()?;
-    let sha256 = hex(&Sha256::digest(file));
+    let sha256 = hex::encode(Sha256::digest(file));
     let marks = name.contains("mask").then(|| marks(file)).flatten();
     Some(Seen { name: name.to_owned(), sha256, format: facts.format, size: facts.size, marks })
 }

@@ -1,7 +1,6 @@
 //! Ground floor: values that know nothing of images, providers or HTTP.
 
 pub mod clock;
-pub mod hex;
 pub mod id;
 pub mod live;
 pub mod money;
@@ -9,7 +8,6 @@ pub mod nearest;
 pub mod secret;
 
 pub use clock::Timestamp;
-pub use hex::hex;
 pub use live::Live;
 pub use money::Usd;
 pub use secret::Secret;

@@ -1,6 +1,5 @@
 //! Text that must not be seen: no `Display`, no `Serialize`, a `Debug` that says nothing.
 
-use super::hex;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -23,7 +22,7 @@ impl Secret {
 
     /// Eight characters that tell it from others and say nothing about it: the beginning of its SHA-256.
     pub fn mark(&self) -> String {
-        hex(Sha256::digest(self.0.as_bytes()).split_at(4).0)
+        hex::encode(Sha256::digest(self.0.as_bytes()).split_at(4).0)
     }
 
     /// Whether it is the empty text, which configuration uses for "not set".
