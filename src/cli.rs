@@ -10,7 +10,7 @@ pub mod reference;
 use crate::app::{self, Running, StartError};
 use crate::base::{Secret, Timestamp};
 use crate::config::{Config, Problems};
-use crate::providers::Reach;
+use crate::providers::{ADAPTERS, Adapter, Reach};
 use crate::sandbox::Sandbox;
 use crate::store::{Cursor, Key, NewKey, Page, Store, StoreError};
 use crate::telemetry;
@@ -359,8 +359,10 @@ async fn compare(config: &Config, provider: Option<&str>) -> Result<(), Failure>
     let catalog = app::catalog_for(config)?;
     let compared = app::lists::compare(config, &catalog, provider).await?;
     if compared.is_empty() {
-        let text = "Nothing to compare: openai, openrouter, fal, replicate and runware publish lists; give one of them a credential.";
-        return Err(Failure::Said(text.to_owned()));
+        let known = providers_with(|adapter| adapter.listing().is_some());
+        return Err(Failure::Said(format!(
+            "Nothing to compare: {known} publish lists; give one of them a credential."
+        )));
     }
     let mut unread = Vec::new();
     for (name, told) in compared {
@@ -374,6 +376,11 @@ async fn compare(config: &Config, provider: Option<&str>) -> Result<(), Failure>
         }
     }
     if unread.is_empty() { Ok(()) } else { Err(Failure::Said(unread.join("\n"))) }
+}
+
+/// The ids of the providers of which that holds.
+fn providers_with(holds: impl Fn(&dyn Adapter) -> bool) -> String {
+    ADAPTERS.iter().filter(|adapter| holds(**adapter)).map(|adapter| adapter.card().id).collect::<Vec<_>>().join(", ")
 }
 
 /// For the container's health check: no shell and no curl there.

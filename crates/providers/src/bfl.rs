@@ -6,6 +6,7 @@
 
 use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
+use crate::invoice::{DOLLAR, Invoice};
 use crate::job::{Brief, Mode, Output, Source, Usage};
 use crate::outbound::auth::AuthScheme;
 use crate::outbound::call::{Call, Leg, Reply};
@@ -26,6 +27,16 @@ static CARD: Card = Card {
     hosts: &["bfl.ai"],
     docs: "https://docs.bfl.ai/api_integration/errors",
     catalog: include_str!("../../../config/catalog/bfl.toml"),
+};
+
+/// The names of its API; it documents no export. A credit is a cent.
+static INVOICE: Invoice = Invoice {
+    time: &["created_at", "timestamp", "date"],
+    amount: &["credits", "cost"],
+    what: &["model", "endpoint"],
+    id: &["task_id", "id"],
+    unit: DOLLAR / 100,
+    daily: false,
 };
 
 impl Adapter for Bfl {
@@ -57,6 +68,10 @@ impl Adapter for Bfl {
             // Without a status in the body it is not the job that speaks but something on the way.
             (Err(_), _) => Fault { kind: FaultKind::Unavailable, ..fault.code(None) },
         }
+    }
+
+    fn invoice(&self) -> Option<&'static Invoice> {
+        Some(&INVOICE)
     }
 }
 

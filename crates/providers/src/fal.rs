@@ -7,7 +7,9 @@
 
 use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
+use crate::invoice::{DOLLAR, Invoice};
 use crate::job::{Brief, Output, Source, Usage};
+use crate::lists::{self, Listed, Listing, Reading};
 use crate::outbound::auth::AuthScheme;
 use crate::outbound::call::{Call, Leg, Reply, Verb};
 use serde::Deserialize;
@@ -25,6 +27,19 @@ static CARD: Card = Card {
     hosts: &["fal.run", "api.fal.ai"],
     docs: "https://docs.fal.ai/model-apis/model-endpoints/queue",
     catalog: include_str!("../../../config/catalog/fal.toml"),
+};
+
+/// How many endpoints are asked about at once: an address stays short enough.
+const AT_ONCE: usize = 20;
+
+/// The names of its API; it documents no export.
+static INVOICE: Invoice = Invoice {
+    time: &["timestamp", "created_at", "started_at", "date"],
+    amount: &["cost", "cost_usd", "amount"],
+    what: &["endpoint_id", "endpoint", "model"],
+    id: &["request_id"],
+    unit: DOLLAR,
+    daily: false,
 };
 
 impl Adapter for Fal {
@@ -74,6 +89,33 @@ impl Adapter for Fal {
     fn cancel(&self, asked: &Call, _site: &Site) -> Option<Call> {
         Some(Call::cancel(Verb::Put, Memo::read(asked.memo.as_deref()?)?.cancel?))
     }
+
+    fn listing(&self) -> Option<Listing> {
+        Some(Listing { readings: price_readings, lines: listed_prices })
+    }
+
+    fn invoice(&self) -> Option<&'static Invoice> {
+        Some(&INVOICE)
+    }
+}
+
+/// `GET https://api.fal.ai/v1/models/pricing?endpoint_id=…`, read 2026-11.
+fn price_readings(site: &Site, endpoints: &[&str]) -> Vec<Reading> {
+    let base = lists::base(site, CARD.base_url, "https://api.fal.ai");
+    let some = |some: &[&str]| {
+        let query: Vec<String> = some.iter().map(|id| format!("endpoint_id={id}")).collect();
+        let call = Call::fetch(format!("{base}/v1/models/pricing?{}", query.join("&")));
+        Reading { call, open: false, about: some.iter().map(|id| (*id).to_owned()).collect() }
+    };
+    endpoints.chunks(AT_ONCE).map(some).collect()
+}
+
+fn listed_prices(answer: &Value, _about: &[String]) -> Vec<Listed> {
+    let one = |row: &Value| {
+        let id = row["endpoint_id"].as_str()?.to_owned();
+        Some(Listed { id, ends: None, prices: lists::amount(&row["unit_price"]).into_iter().collect() })
+    };
+    lists::rows(answer, "prices").filter_map(one).collect()
 }
 
 fn read_status(asked: &Call, reply: &Reply) -> Result<Turn, Fault> {

@@ -11,6 +11,7 @@ mod fireworks;
 mod gemini;
 mod google;
 mod ideogram;
+pub mod invoice;
 mod kling;
 pub mod lists;
 mod luma;
@@ -34,7 +35,9 @@ pub use card::{Card, Reach};
 
 use call::{Call, Reply};
 use fault::Fault;
+use invoice::Invoice;
 use job::{Brief, Event, Output, Usage};
+use lists::Listing;
 #[cfg(test)]
 use lumenfall_core::catalog;
 use lumenfall_core::{base, fault, job, media};
@@ -100,6 +103,16 @@ pub trait Adapter: Send + Sync + 'static {
     /// The call that stops the job which `asked` was about, where the provider has one.
     fn cancel(&self, asked: &Call, site: &Site) -> Option<Call> {
         let _ = (asked, site);
+        None
+    }
+
+    /// The list of models that the provider publishes.
+    fn listing(&self) -> Option<Listing> {
+        None
+    }
+
+    /// The file in which the provider tells what it billed, where its form is known.
+    fn invoice(&self) -> Option<&'static Invoice> {
         None
     }
 }

@@ -1,20 +1,24 @@
-//! The lists that providers publish of their models: what to ask for them, and how to read them. Pure, like the adapters.
-//!
-//! OpenAI: `GET /models` with `shutdown_date` (`providers-1.md` 0). OpenRouter: `GET /images/models`, `GET /videos/models`
-//! (4.1). fal: `GET https://api.fal.ai/v1/models/pricing` (`providers-2.md` 1.1, 1.9). Replicate: `GET /models/{owner}/{name}`.
-//! Runware: `GET https://content.runware.ai/models/{AIR}/pricing`, without a key (3.1). Read 2026-11.
+//! The lists that providers publish of their models: what to ask for them, and how to read them. Pure, like the adapters,
+//! each of which has its own provider's ([`super::Adapter::listing`]).
 
+use crate::Site;
+use crate::call::Call;
 use crate::fault::{Fault, FaultKind};
-use crate::outbound::call::Call;
 use rust_decimal::Decimal;
 use serde_json::Value;
 
-/// How many endpoints fal is asked about at once: an address stays short enough.
-const AT_ONCE: usize = 20;
+/// A provider's list of its models.
+#[derive(Debug, Clone, Copy)]
+pub struct Listing {
+    /// What to ask for, where these endpoints are of interest.
+    pub readings: fn(site: &Site, endpoints: &[&str]) -> Vec<Reading>,
+    /// The lines of an answer, which is about these endpoints.
+    pub lines: fn(answer: &Value, about: &[String]) -> Vec<Listed>,
+}
 
 /// One reading of a provider's list.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Listing {
+pub struct Reading {
     /// The exchange.
     pub call: Call,
     /// Whether it is asked without the key, from a host that is not the API's.
@@ -34,120 +38,93 @@ pub struct Listed {
     pub prices: Vec<Decimal>,
 }
 
-/// What to ask for, of a provider at `base_url`. `usual` is its usual address: elsewhere (a simulator, a relay), what has a
-/// host of its own is looked for below the same address. `None`: it publishes no list that we can read.
-pub fn readings(provider: &str, base_url: &str, usual: &str, endpoints: &[&str]) -> Option<Vec<Listing>> {
-    let at = |host: &str, path: &str| {
-        let base = if base_url == usual && !host.is_empty() { format!("https://{host}") } else { base_url.to_owned() };
-        Call::fetch(format!("{base}{path}"))
-    };
-    let whole = |path: &str| Listing { call: at("", path), open: false, about: Vec::new() };
-    Some(match provider {
-        "openai" => vec![whole("/models")],
-        "openrouter" => vec![whole("/images/models"), whole("/videos/models")],
-        "fal" => endpoints
-            .chunks(AT_ONCE)
-            .map(|some| {
-                let query: Vec<String> = some.iter().map(|id| format!("endpoint_id={id}")).collect();
-                let call = at("api.fal.ai", &format!("/v1/models/pricing?{}", query.join("&")));
-                Listing { call, open: false, about: some.iter().map(|id| (*id).to_owned()).collect() }
-            })
-            .collect(),
-        "replicate" => {
-            let one = |id: &&str| {
-                let name = id.split(':').next().unwrap_or_default();
-                Listing { about: vec![(*id).to_owned()], ..whole(&format!("/models/{name}")) }
-            };
-            endpoints.iter().map(one).collect()
-        }
-        "runware" => {
-            let one = |id: &&str| {
-                let call = at("content.runware.ai", &format!("/models/{id}/pricing"));
-                Listing { call, open: true, about: vec![(*id).to_owned()] }
-            };
-            endpoints.iter().map(one).collect()
-        }
-        _ => return None,
-    })
+impl Listing {
+    /// Reads an answer.
+    pub fn read(&self, body: &[u8], about: &[String]) -> Result<Vec<Listed>, Fault> {
+        let answer: Value = serde_json::from_slice(body)
+            .map_err(|error| Fault::new(FaultKind::Malformed, format!("the list does not parse: {error}")))?;
+        Ok((self.lines)(&answer, about))
+    }
 }
 
-/// The lines of an answer. Of OpenAI's models only those that make pictures or videos are told.
-pub fn read(provider: &str, body: &[u8], about: &[String]) -> Result<Vec<Listed>, Fault> {
-    let body: Value = serde_json::from_slice(body)
-        .map_err(|error| Fault::new(FaultKind::Malformed, format!("the list does not parse: {error}")))?;
+impl Reading {
+    /// The whole list, below the API's address.
+    pub(super) fn whole(site: &Site, path: &str) -> Self {
+        Self { call: Call::fetch(format!("{}{path}", site.base_url)), open: false, about: Vec::new() }
+    }
+}
+
+/// Where a list is that has a host of its own: there, unless calls go elsewhere than to the usual address (a simulator, a
+/// relay); then below the same address.
+pub(super) fn base<'a>(site: &'a Site, usual: &str, own: &'a str) -> &'a str {
+    if site.base_url == usual { own } else { &site.base_url }
+}
+
+/// The rows of an answer.
+pub(super) fn rows<'a>(answer: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
+    answer[field].as_array().into_iter().flatten()
+}
+
+/// A list of models as OpenAI writes it: `data`, each with an `id`.
+pub(super) fn models(answer: &Value) -> impl Iterator<Item = Listed> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
-    let rows = |key: &str| body[key].as_array().cloned().unwrap_or_default();
-    Ok(match provider {
-        "fal" => rows("prices")
-            .iter()
-            .filter_map(|row| {
-                Some(Listed { id: text(&row["endpoint_id"])?, ends: None, prices: amounts(&row["unit_price"]) })
-            })
-            .collect(),
-        "runware" => {
-            let prices = || rows("pricingExamples").iter().flat_map(|row| amounts(&row["price"])).collect();
-            about.iter().map(|id| Listed { id: id.clone(), prices: prices(), ends: None }).collect()
-        }
-        "replicate" => about.iter().map(|id| Listed { id: id.clone(), ..Listed::default() }).collect(),
-        _ => rows("data")
-            .iter()
-            .filter_map(|row| {
-                Some(Listed { id: text(&row["id"])?, ends: text(&row["shutdown_date"]), prices: Vec::new() })
-            })
-            .filter(|one| provider != "openai" || draws(&one.id))
-            .collect(),
+    rows(answer, "data").filter_map(move |row| {
+        Some(Listed { id: text(&row["id"])?, ends: text(&row["shutdown_date"]), prices: Vec::new() })
     })
-}
-
-fn draws(id: &str) -> bool {
-    ["gpt-image", "chatgpt-image", "dall-e", "sora"].iter().any(|family| id.starts_with(family))
 }
 
 /// The amount in a number or in a text such as `$0.0025/MP`.
-fn amounts(value: &Value) -> Vec<Decimal> {
+pub(super) fn amount(value: &Value) -> Option<Decimal> {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let from = text.trim_start_matches(|c: char| !c.is_ascii_digit());
     let number: String = from.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
-    number.trim_end_matches('.').parse::<Decimal>().into_iter().map(|amount| amount.normalize()).collect()
+    number.trim_end_matches('.').parse::<Decimal>().ok().map(|amount| amount.normalize())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn listing(provider: &str) -> Listing {
+        crate::find(provider).unwrap().listing().unwrap()
+    }
+
     #[test]
     fn lists_are_asked_where_they_are() {
-        let urls = |provider: &str, base: &str, usual: &str| -> Vec<String> {
-            let readings = readings(provider, base, usual, &["a/b", "c"]).unwrap();
+        let urls = |provider: &str, base_url: &str| -> Vec<String> {
+            let site = Site { base_url: base_url.to_owned() };
+            let readings = (listing(provider).readings)(&site, &["a/b", "c"]);
             readings.into_iter().map(|reading| reading.call.url).collect()
         };
-        let fal = "https://queue.fal.run";
-        assert_eq!(urls("fal", fal, fal), ["https://api.fal.ai/v1/models/pricing?endpoint_id=a/b&endpoint_id=c"]);
-        assert_eq!(urls("fal", "http://s/fal", fal), ["http://s/fal/v1/models/pricing?endpoint_id=a/b&endpoint_id=c"]);
-        assert_eq!(urls("replicate", "https://r", "https://r"), ["https://r/models/a/b", "https://r/models/c"]);
-        assert_eq!(readings("bfl", "https://b", "https://b", &[]), None);
+        let fal = "/v1/models/pricing?endpoint_id=a/b&endpoint_id=c";
+        assert_eq!(urls("fal", "https://queue.fal.run"), [format!("https://api.fal.ai{fal}")]);
+        assert_eq!(urls("fal", "http://s/fal"), [format!("http://s/fal{fal}")]);
+        assert_eq!(urls("replicate", "https://r"), ["https://r/models/a/b", "https://r/models/c"]);
+        assert_eq!(urls("openrouter", "https://o"), ["https://o/images/models", "https://o/videos/models"]);
+        assert!(crate::find("bfl").unwrap().listing().is_none());
     }
 
     #[test]
     fn every_list_is_read() {
-        let ids = |provider: &str, body: &str| read(provider, body.as_bytes(), &["asked".to_owned()]).unwrap();
-        let [openai] = &ids(
+        let read = |provider: &str, body: &str| listing(provider).read(body.as_bytes(), &["asked".to_owned()]).unwrap();
+        let [openai] = &read(
             "openai",
             r#"{"data": [{"id": "gpt-5"}, {"id": "gpt-image-1.5", "shutdown_date": "2026-12-01"}]}"#,
         )[..] else {
             panic!("texts are not told")
         };
         assert_eq!((openai.id.as_str(), openai.ends.as_deref()), ("gpt-image-1.5", Some("2026-12-01")));
-        let fal = ids(
+        let fal = read(
             "fal",
             r#"{"prices": [{"endpoint_id": "fal-ai/x", "unit_price": 0.030, "unit": "images", "currency": "USD"}]}"#,
         );
         assert_eq!(fal[0].prices, ["0.03".parse().unwrap()]);
-        let runware = ids(
+        let runware = read(
             "runware",
             r#"{"air": "a", "pricingOverview": "$0.0025/MP", "pricingExamples": [{"price": "$0.0025"}, {"price": 0.01}]}"#,
         );
         assert_eq!((runware[0].id.as_str(), runware[0].prices.len()), ("asked", 2));
-        assert!(read("openai", b"<html>", &[]).is_err());
+        assert_eq!(read("replicate", "{}")[0].id, "asked");
+        assert!(listing("openai").read(b"<html>", &[]).is_err());
     }
 }

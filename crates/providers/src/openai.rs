@@ -7,7 +7,9 @@
 
 use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
+use crate::invoice::{DOLLAR, Invoice};
 use crate::job::{Brief, Event, Input, Mode, Tokens, Usage};
+use crate::lists::{self, Listing, Reading};
 use crate::outbound::auth::AuthScheme;
 use crate::outbound::call::{Call, Content, Part, Payload, Reply};
 use serde::Deserialize;
@@ -25,6 +27,16 @@ static CARD: Card = Card {
     hosts: &[],
     docs: "https://developers.openai.com/api/reference/resources/images",
     catalog: include_str!("../../../config/catalog/openai.toml"),
+};
+
+/// `GET /v1/organization/costs`, read 2026-11-20.
+static INVOICE: Invoice = Invoice {
+    time: &["start_time_iso", "start_time", "date"],
+    amount: &["amount_value", "amount", "cost"],
+    what: &["line_item", "model"],
+    id: &[],
+    unit: DOLLAR,
+    daily: true,
 };
 
 impl Adapter for OpenAi {
@@ -79,6 +91,22 @@ impl Adapter for OpenAi {
         };
         Fault { kind, accepted, ..fault }
     }
+
+    /// `GET /models`, of which only those that make pictures or videos are told.
+    fn listing(&self) -> Option<Listing> {
+        Some(Listing {
+            readings: |site, _| vec![Reading::whole(site, "/models")],
+            lines: |answer, _| lists::models(answer).filter(|one| draws(&one.id)).collect(),
+        })
+    }
+
+    fn invoice(&self) -> Option<&'static Invoice> {
+        Some(&INVOICE)
+    }
+}
+
+fn draws(id: &str) -> bool {
+    ["gpt-image", "chatgpt-image", "dall-e", "sora"].iter().any(|family| id.starts_with(family))
 }
 
 /// What the form of an edit does not take, though generations do.

@@ -9,6 +9,7 @@
 use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Event, Mode, Output, Source, Usage};
+use crate::lists::{self, Listing, Reading};
 use crate::outbound::auth::AuthScheme;
 use crate::outbound::call::{Call, Leg, Reply};
 use bytes::Bytes;
@@ -95,6 +96,13 @@ impl Adapter for OpenRouter {
             (None, _) => fault.kind,
         };
         Fault { kind, upstream_code: error.metadata.error_type.or(fault.upstream_code), ..fault }
+    }
+
+    fn listing(&self) -> Option<Listing> {
+        Some(Listing {
+            readings: |site, _| ["/images/models", "/videos/models"].map(|path| Reading::whole(site, path)).to_vec(),
+            lines: |answer, _| lists::models(answer).collect(),
+        })
     }
 }
 

@@ -6,7 +6,9 @@
 
 use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
+use crate::invoice::{DOLLAR, Invoice};
 use crate::job::{Brief, Mode, Output, Source, Usage};
+use crate::lists::{Listed, Listing, Reading};
 use crate::outbound::auth::AuthScheme;
 use crate::outbound::call::{Call, Leg, Reply, Verb};
 use serde::Deserialize;
@@ -30,6 +32,16 @@ static CARD: Card = Card {
 /// Words of a failed prediction that are a refusal.
 const REFUSALS: [&str; 7] =
     ["(e005)", "nsfw", "flagged as sensitive", "safety", "content policy", "moderation", "prohibited content"];
+
+/// The names of its API; it documents no export.
+static INVOICE: Invoice = Invoice {
+    time: &["created_at", "started_at", "date"],
+    amount: &["cost", "cost_usd", "amount"],
+    what: &["model", "version"],
+    id: &["prediction_id", "id"],
+    unit: DOLLAR,
+    daily: false,
+};
 
 impl Adapter for Replicate {
     fn card(&self) -> &'static Card {
@@ -80,6 +92,23 @@ impl Adapter for Replicate {
     fn cancel(&self, asked: &Call, _site: &Site) -> Option<Call> {
         Some(Call::cancel(Verb::Post, asked.memo.clone()?))
     }
+
+    /// `GET /models/{owner}/{name}`, model by model: whether it is there.
+    fn listing(&self) -> Option<Listing> {
+        Some(Listing {
+            readings: |site, endpoints| endpoints.iter().map(|id| model_reading(site, id)).collect(),
+            lines: |_, about| about.iter().map(|id| Listed { id: id.clone(), ..Listed::default() }).collect(),
+        })
+    }
+
+    fn invoice(&self) -> Option<&'static Invoice> {
+        Some(&INVOICE)
+    }
+}
+
+fn model_reading(site: &Site, id: &str) -> Reading {
+    let name = id.split(':').next().unwrap_or_default();
+    Reading { about: vec![id.to_owned()], ..Reading::whole(site, &format!("/models/{name}")) }
 }
 
 #[derive(Deserialize)]

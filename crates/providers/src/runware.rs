@@ -7,7 +7,9 @@
 
 use super::{Adapter, Card, Reach, Site, Turn, shapes};
 use crate::fault::{Accepted, Fault, FaultKind};
+use crate::invoice::{DOLLAR, Invoice};
 use crate::job::{Brief, Output, Source, Usage};
+use crate::lists::{self, Listed, Listing, Reading};
 use crate::outbound::auth::AuthScheme;
 use crate::outbound::call::{Call, Leg, Payload, Reply, Verb};
 use bytes::Bytes;
@@ -27,6 +29,16 @@ static CARD: Card = Card {
     hosts: &[],
     docs: "https://runware.ai/docs",
     catalog: include_str!("../../../config/catalog/runware.toml"),
+};
+
+/// The names of its API; it documents no export.
+static INVOICE: Invoice = Invoice {
+    time: &["createdAt", "created_at", "date"],
+    amount: &["cost"],
+    what: &["model", "taskType"],
+    id: &["taskUUID"],
+    unit: DOLLAR,
+    daily: false,
 };
 
 impl Adapter for Runware {
@@ -69,6 +81,30 @@ impl Adapter for Runware {
         let said = serde_json::from_slice::<Answer<'_>>(&reply.body).ok().and_then(Answer::complaint);
         said.map_or_else(|| shapes::fault(asked, reply), |said| said.into_fault(asked, reply))
     }
+
+    fn listing(&self) -> Option<Listing> {
+        Some(Listing { readings: price_readings, lines: listed_prices })
+    }
+
+    fn invoice(&self) -> Option<&'static Invoice> {
+        Some(&INVOICE)
+    }
+}
+
+/// `GET https://content.runware.ai/models/{AIR}/pricing`, without a key, read 2026-11.
+fn price_readings(site: &Site, endpoints: &[&str]) -> Vec<Reading> {
+    let base = lists::base(site, CARD.base_url, "https://content.runware.ai");
+    let one = |id: &&str| {
+        let call = Call::fetch(format!("{base}/models/{id}/pricing"));
+        Reading { call, open: true, about: vec![(*id).to_owned()] }
+    };
+    endpoints.iter().map(one).collect()
+}
+
+fn listed_prices(answer: &Value, about: &[String]) -> Vec<Listed> {
+    let prices: Vec<Decimal> =
+        lists::rows(answer, "pricingExamples").filter_map(|row| lists::amount(&row["price"])).collect();
+    about.iter().map(|id| Listed { id: id.clone(), prices: prices.clone(), ends: None }).collect()
 }
 
 fn address(site: &Site) -> String {
