@@ -18,6 +18,7 @@ use crate::providers::{ADAPTERS, Adapter, Reach, Site};
 use crate::sandbox::Sandbox;
 use crate::store::{NewKey, Store, StoreError};
 use crate::telemetry;
+use futures::future::BoxFuture;
 use metrics_exporter_prometheus::PrometheusHandle;
 use reload::Reloadable;
 use std::io;
@@ -131,7 +132,11 @@ fn reloadable_rules(config: &Config, board: &Switchboard) -> Reloadable {
 }
 
 /// Starts everything and returns once it serves.
-pub async fn start(config: &Config) -> Result<Running, StartError> {
+pub fn start(config: &Config) -> BoxFuture<'_, Result<Running, StartError>> {
+    Box::pin(start_parts(config)) // boxed so that it is compiled once
+}
+
+async fn start_parts(config: &Config) -> Result<Running, StartError> {
     let catalog = Live::new(catalog_for(config).map_err(StartError::Catalog)?);
     let listener = bind(&config.server.listen.to_string(), "LUMENFALL_SERVER__LISTEN").await?;
     let address = local(&listener)?;

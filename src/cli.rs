@@ -10,13 +10,13 @@ pub mod reference;
 use crate::app::{self, Running, StartError};
 use crate::base::{Secret, Timestamp};
 use crate::config::{Config, Problems};
-use crate::providers::Reach;
+use crate::providers::{ADAPTERS, Adapter, Reach};
 use crate::sandbox::Sandbox;
 use crate::store::{Cursor, Key, NewKey, Page, Store, StoreError};
 use crate::telemetry;
 use clap::{Parser, Subcommand};
+use futures::future::BoxFuture;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -144,12 +144,9 @@ enum Failure {
     Said(String),
 }
 
-/// Runs the program.
-pub async fn run(
-    arguments: impl IntoIterator<Item = OsString>,
-    environment: impl IntoIterator<Item = (String, String)>,
-) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
+/// Runs the program with the arguments and the environment of the process.
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are no failures; clap knows where each belongs.
@@ -157,8 +154,9 @@ pub async fn run(
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let environment = environment.into_iter().collect();
-    match dispatch(arguments, &environment).await {
+    let environment = std::env::vars().collect();
+    let runtime = tokio::runtime::Runtime::new().map_err(Failure::Io);
+    match runtime.and_then(|runtime| runtime.block_on(dispatch(arguments, &environment))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let _ = writeln!(io::stderr().lock(), "lumenfall: {failure}");
@@ -170,7 +168,7 @@ pub async fn run(
 async fn dispatch(arguments: Arguments, environment: &BTreeMap<String, String>) -> Result<(), Failure> {
     let load = || Config::load(arguments.config.as_deref(), environment);
     match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve(&load()?).await,
+        Command::Serve => serve(load()?).await,
         Command::Sandbox { listen } => serve_sandbox(listen).await,
         Command::Keys { command } => manage_keys(command, &load()?).await,
         Command::Accounts { command } => accounts::manage(command, &load()?).await,
@@ -205,9 +203,15 @@ fn say(text: impl AsRef<str>) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
-async fn serve(config: &Config) -> Result<(), Failure> {
+/// Boxed, as are [`app::start`], [`Store::open`] and the ledger's transaction: the compiler repeats the body of a future in
+/// every unit that polls it, and these are the largest.
+fn serve(config: Config) -> BoxFuture<'static, Result<(), Failure>> {
+    Box::pin(run_server(config))
+}
+
+async fn run_server(config: Config) -> Result<(), Failure> {
     telemetry::start(&config.log);
-    let running = app::start(config).await?;
+    let running = app::start(&config).await?;
     tracing::info!(address = %running.address, version = env!("CARGO_PKG_VERSION"), "serving");
     if let Some(sandbox) = running.sandbox {
         tracing::warn!(
@@ -355,8 +359,10 @@ async fn compare(config: &Config, provider: Option<&str>) -> Result<(), Failure>
     let catalog = app::catalog_for(config)?;
     let compared = app::lists::compare(config, &catalog, provider).await?;
     if compared.is_empty() {
-        let text = "Nothing to compare: openai, openrouter, fal, replicate and runware publish lists; give one of them a credential.";
-        return Err(Failure::Said(text.to_owned()));
+        let known = providers_with(|adapter| adapter.listing().is_some());
+        return Err(Failure::Said(format!(
+            "Nothing to compare: {known} publish lists; give one of them a credential."
+        )));
     }
     let mut unread = Vec::new();
     for (name, told) in compared {
@@ -370,6 +376,11 @@ async fn compare(config: &Config, provider: Option<&str>) -> Result<(), Failure>
         }
     }
     if unread.is_empty() { Ok(()) } else { Err(Failure::Said(unread.join("\n"))) }
+}
+
+/// The ids of the providers of which that holds.
+fn providers_with(holds: impl Fn(&dyn Adapter) -> bool) -> String {
+    ADAPTERS.iter().filter(|adapter| holds(**adapter)).map(|adapter| adapter.card().id).collect::<Vec<_>>().join(", ")
 }
 
 /// For the container's health check: no shell and no curl there.

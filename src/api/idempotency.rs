@@ -10,7 +10,7 @@ use super::form::Part;
 use super::layers::REQUEST_ID;
 use super::visit::Visit;
 use super::wire::routing::read_timeout;
-use crate::base::{Timestamp, hex};
+use crate::base::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::store::{Claim, Claimed, Kept, KeptBody, Record, Status};
 use axum::body::Body;
@@ -77,7 +77,7 @@ impl Once {
         fingerprint.files(files);
         let claim = Claim {
             account_id: visit.caller.key.account_id.clone(),
-            key_hash: hex(&Sha256::digest(key.as_bytes())),
+            key_hash: hex::encode(Sha256::digest(key.as_bytes())),
             fingerprint: fingerprint.finish(),
             request_id: visit.arrival.id.clone(),
         };
@@ -295,7 +295,7 @@ impl Fingerprint {
     }
 
     fn finish(self) -> String {
-        hex(&self.0.finalize())
+        hex::encode(self.0.finalize())
     }
 }
 

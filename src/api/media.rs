@@ -2,11 +2,13 @@
 
 use super::Api;
 use crate::error::{Error, ErrorKind};
-use crate::media::storage::{Part, Storage};
+use crate::media::storage::Storage;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use http_range_header::{RangeUnsatisfiableError, parse_range_header};
+use std::ops::Range;
 
 /// Serves a stored file. The headers keep browsers from taking it for anything but what it is.
 pub(super) async fn serve(
@@ -33,19 +35,22 @@ pub(super) async fn serve(
 
 /// A stored file as an answer, streamed: all of it, or the part that a `Range` header asks for. `None`: there is none.
 pub(super) async fn send(storage: &Storage, name: &str, asked: &HeaderMap) -> Result<Option<Response>, Error> {
-    let range = asked.get(header::RANGE).and_then(|value| value.to_str().ok());
-    let mut part = Part::Whole;
+    // A name is never given to another file, so it tells which version this is.
+    let tag = format!("\"{name}\"");
+    let text = |name: HeaderName| asked.get(name).and_then(|value| value.to_str().ok());
+    let range = text(header::RANGE).filter(|_| text(header::IF_RANGE).is_none_or(|known| known == tag));
+    let mut part = None;
     if let Some(range) = range {
         let Some(size) = storage.size(name).await.map_err(Error::internal)? else { return Ok(None) };
         match read_range(range, size) {
-            Asked::Part(wanted) => part = wanted,
-            Asked::Whole => {}
-            Asked::Nothing => {
+            Ok(wanted) => part = wanted,
+            Err(Unsatisfiable) => {
                 let there = [(header::CONTENT_RANGE, format!("bytes */{size}"))];
                 return Ok(Some((StatusCode::RANGE_NOT_SATISFIABLE, there).into_response()));
             }
         }
     }
+    let whole = part.is_none();
     let Some(file) = storage.open_part(name, part).await.map_err(Error::internal)? else { return Ok(None) };
     let length = file.range.end - file.range.start;
     let place = format!("bytes {}-{}/{}", file.range.start, file.range.end.saturating_sub(1), file.size);
@@ -54,7 +59,10 @@ pub(super) async fn send(storage: &Storage, name: &str, asked: &HeaderMap) -> Re
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(file.mime));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    if part != Part::Whole {
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        headers.insert(header::ETAG, tag);
+    }
+    if !whole {
         if let Ok(place) = HeaderValue::from_str(&place) {
             headers.insert(header::CONTENT_RANGE, place);
         }
@@ -63,39 +71,18 @@ pub(super) async fn send(storage: &Storage, name: &str, asked: &HeaderMap) -> Re
     Ok(Some(response))
 }
 
-/// What a `Range` header comes to for a file of that size.
+/// The file has no byte of what was asked for.
 #[derive(Debug, PartialEq)]
-enum Asked {
-    Whole,
-    Part(Part),
-    Nothing,
-}
+struct Unsatisfiable;
 
-/// RFC 9110, 14.2. Several parts at once, and what cannot be read, are answered with the whole file, as it allows.
-fn read_range(text: &str, size: u64) -> Asked {
-    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
-        return Asked::Whole;
-    };
-    let number = |text: &str| text.trim().parse::<u64>().ok();
-    match (first.trim().is_empty(), last.trim().is_empty()) {
-        (true, false) => match number(last) {
-            Some(0) => Asked::Nothing,
-            Some(_) if size == 0 => Asked::Nothing,
-            Some(count) => Asked::Part(Part::Last(count.min(size))),
-            None => Asked::Whole,
-        },
-        (false, true) => match number(first) {
-            Some(start) if start >= size => Asked::Nothing,
-            Some(start) => Asked::Part(Part::From(start)),
-            None => Asked::Whole,
-        },
-        (false, false) => match (number(first), number(last)) {
-            (Some(start), Some(end)) if start > end => Asked::Whole,
-            (Some(start), Some(_)) if start >= size => Asked::Nothing,
-            (Some(start), Some(end)) => Asked::Part(Part::Between(start, end.saturating_add(1).min(size))),
-            _ => Asked::Whole,
-        },
-        (true, true) => Asked::Whole,
+/// The part of a file of that size that a `Range` header asks for. `None` is all of it: so are several parts at once, and
+/// what cannot be read, answered, as RFC 9110 (14.2) allows.
+fn read_range(text: &str, size: u64) -> Result<Option<Range<u64>>, Unsatisfiable> {
+    let Ok(parsed) = parse_range_header(text) else { return Ok(None) };
+    match parsed.validate(size).as_deref() {
+        Ok([one]) => Ok(Some(*one.start()..one.end() + 1)),
+        Err(RangeUnsatisfiableError::Unsatisfiable) => Err(Unsatisfiable),
+        Ok(_) | Err(_) => Ok(None),
     }
 }
 
@@ -106,18 +93,18 @@ mod tests {
     #[test]
     fn ranges_are_read_as_http_says() {
         let cases = [
-            ("bytes=0-99", Asked::Part(Part::Between(0, 100))),
-            ("bytes=900-2000", Asked::Part(Part::Between(900, 1000))),
-            ("bytes=5-", Asked::Part(Part::From(5))),
-            ("bytes=-10", Asked::Part(Part::Last(10))),
-            ("bytes=-5000", Asked::Part(Part::Last(1000))),
-            ("bytes=1000-", Asked::Nothing),
-            ("bytes=1000-1001", Asked::Nothing),
-            ("bytes=-0", Asked::Nothing),
-            ("bytes=9-5", Asked::Whole),
-            ("bytes=0-1,5-6", Asked::Whole),
-            ("bytes=-", Asked::Whole),
-            ("lines=1-2", Asked::Whole),
+            ("bytes=0-99", Ok(Some(0..100))),
+            ("bytes=900-2000", Ok(Some(900..1000))),
+            ("bytes=5-", Ok(Some(5..1000))),
+            ("bytes=-10", Ok(Some(990..1000))),
+            ("bytes=-5000", Ok(Some(0..1000))),
+            ("bytes=1000-", Err(Unsatisfiable)),
+            ("bytes=1000-1001", Err(Unsatisfiable)),
+            ("bytes=-0", Err(Unsatisfiable)),
+            ("bytes=9-5", Ok(None)),
+            ("bytes=0-1,5-6", Ok(None)),
+            ("bytes=-", Ok(None)),
+            ("lines=1-2", Ok(None)),
         ];
         for (text, right) in cases {
             assert_eq!(read_range(text, 1000), right, "{text}");

@@ -142,7 +142,7 @@ async fn stored_video(api: &Api, row: &JobRow) -> Result<Input, Error> {
     let unfinished =
         || Error::new(ErrorKind::InvalidRequest, "This video is not completed, so nothing can be made of it.");
     let (_, made) = view.outputs.first().filter(|_| row.status == JobStatus::Completed).ok_or_else(unfinished)?;
-    let opened = api.0.gateway.storage.open_part(&made.name, crate::media::storage::Part::Whole).await;
+    let opened = api.0.gateway.storage.open_part(&made.name, None).await;
     let expired = || Error::new(ErrorKind::NotFound, "The file of this video has expired.");
     let file = opened.map_err(Error::internal)?.ok_or_else(expired)?;
     let bytes = file.pieces.try_fold(BytesMut::new(), |mut all, piece| async move {

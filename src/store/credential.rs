@@ -1,6 +1,5 @@
 //! The shape of a key, `lmnfl_<id>.<secret>`, and how its secret is kept: as a hash, compared in constant time.
 
-use crate::base::hex;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -43,7 +42,7 @@ pub(super) fn assemble(id: &str, secret: &str) -> String {
 
 /// SHA-256 in hexadecimal: what is stored of a secret. Secrets are long and random, so a plain hash cannot be searched.
 pub(super) fn hash(secret: &str) -> String {
-    hex(&Sha256::digest(secret))
+    hex::encode(Sha256::digest(secret))
 }
 
 /// Whether two hashes are equal, in a time that does not tell where they differ.

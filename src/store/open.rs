@@ -8,6 +8,7 @@ use super::sql::Sql;
 use super::writer::Writer;
 use super::{Settings, StoreError};
 use crate::base::{Timestamp, id};
+use futures::future::BoxFuture;
 use sqlx::any::AnyRow;
 use sqlx::{AnyPool, AssertSqlSafe, Connection};
 use std::path::PathBuf;
@@ -27,7 +28,11 @@ pub struct Store {
 impl Store {
     /// Connects, brings the tables to this version, takes in what an earlier process left in its journal, and starts the
     /// writer. Errors say what an operator can do.
-    pub async fn open(settings: &Settings) -> Result<Self, StoreError> {
+    pub fn open(settings: &Settings) -> BoxFuture<'_, Result<Self, StoreError>> {
+        Box::pin(Self::connect(settings)) // boxed so that it is compiled once
+    }
+
+    async fn connect(settings: &Settings) -> Result<Self, StoreError> {
         let target = Target::parse(&settings.url)?;
         target.ready().await?;
         tracing::info!(database = target.label(), "the database is open");

@@ -16,6 +16,7 @@ use super::rollup::Rollup;
 use super::sql::{Kind, Sql, rows_of_json};
 use super::webhooks::{self, NewDelivery};
 use crate::base::{Timestamp, Usd, id};
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::{Any, AnyConnection, Connection, Row, Transaction};
@@ -103,7 +104,16 @@ struct Entry {
 }
 
 /// Writes these steps, in this order, in one transaction. `owner` is who runs what is opened.
-pub(super) async fn post(
+pub(super) fn post<'a>(
+    connection: &'a mut AnyConnection,
+    engine: Engine,
+    owner: &'a str,
+    steps: &'a [Step],
+) -> BoxFuture<'a, Result<Posted, Failure>> {
+    Box::pin(post_steps(connection, engine, owner, steps)) // boxed so that it is compiled once
+}
+
+async fn post_steps(
     connection: &mut AnyConnection,
     engine: Engine,
     owner: &str,
