@@ -59,7 +59,7 @@ pub(super) const LAYOUTS: [Layout; 5] = [
         amount: &["credits", "cost"],
         what: &["model", "endpoint"],
         id: &["task_id", "id"],
-        // A credit is a cent: `providers-2.md` 4, 2026-11.
+        // A credit is a cent (<https://docs.bfl.ai/quick_start/pricing>, 2026-11).
         unit: DOLLAR / 100,
         daily: false,
     },

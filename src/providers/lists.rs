@@ -1,8 +1,8 @@
 //! The lists that providers publish of their models: what to ask for them, and how to read them. Pure, like the adapters.
 //!
-//! OpenAI: `GET /models` with `shutdown_date` (`providers-1.md` 0). OpenRouter: `GET /images/models`, `GET /videos/models`
-//! (4.1). fal: `GET https://api.fal.ai/v1/models/pricing` (`providers-2.md` 1.1, 1.9). Replicate: `GET /models/{owner}/{name}`.
-//! Runware: `GET https://content.runware.ai/models/{AIR}/pricing`, without a key (3.1). Read 2026-11.
+//! OpenAI: `GET /models` with `shutdown_date`. OpenRouter: `GET /images/models`, `GET /videos/models`. fal:
+//! `GET https://api.fal.ai/v1/models/pricing`. Replicate: `GET /models/{owner}/{name}`. Runware:
+//! `GET https://content.runware.ai/models/{AIR}/pricing`, without a key. Read 2026-11.
 
 use crate::fault::{Fault, FaultKind};
 use crate::outbound::call::Call;

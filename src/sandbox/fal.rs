@@ -1,5 +1,5 @@
 //! fal.ai's queue, after its documentation, both SDKs and the generated model schemas as read in 2026-11
-//! (`providers-2.md` 1.1 to 1.10).
+//! (<https://docs.fal.ai/model-apis/model-endpoints/queue>).
 //!
 //! Simulated: `Key` authorization, submit, status, result and cancel with the two-segment path rule, result files on a
 //! public CDN, data URIs in `sync_mode`, pydantic's complaints, both ways of refusing, billable units. Bad input is

@@ -1,5 +1,5 @@
 //! OpenRouter's image and video endpoints, after its OpenAPI file and client tests as read in 2026-11
-//! (`providers-1.md` 4.1 to 4.8).
+//! (<https://openrouter.ai/docs/api/api-reference/images/generate-an-image>).
 //!
 //! Simulated: bearer keys, `POST /images` with base64 and `usage.cost`, refusals by a guard (403 with reasons), failures
 //! inside a 200, `POST /videos` with polls and content behind the key, `GET /images/models`. Not simulated: chat,

@@ -1,5 +1,5 @@
 //! Replicate's HTTP API, after its OpenAPI, the recorded traffic of its Python client and the models' schemas as read
-//! in 2026-11 (`providers-2.md` 2.1 to 2.7).
+//! in 2026-11 (<https://replicate.com/docs/reference/http>).
 //!
 //! Simulated: bearer tokens (`Token` too), predictions by model path and by `version`, `Prefer: wait`, statuses in
 //! order, cancelling, problem documents, outputs as one address or a list, files and outputs that are gone after an

@@ -1,4 +1,5 @@
-//! Runware's task API, after its documentation and the official SDKs as read in 2026-11 (`providers-2.md` 3.1 to 3.7).
+//! Runware's task API, after its documentation (<https://runware.ai/docs/platform/errors> and beside it) and the
+//! official SDKs as read in 2026-11.
 //!
 //! Simulated: bearer keys, arrays of tasks at one address, `imageInference` and `vectorize` at once or later,
 //! `videoInference` later, `getResponse`, `ping`, results and errors side by side, exact sizes, all three ways to hand a

@@ -14,13 +14,14 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TokenEstimate {
-    /// OpenAI's calculator for GPT Image 2 (`providers-1.md` 1.8, checked 2026-11 against OpenAI's price table).
+    /// OpenAI's calculator for GPT Image 2 (checked 2026-11 against <https://developers.openai.com/api/docs/pricing>).
     GptImage,
     /// The same for GPT Image 2.5, both of them: factors 16, 24, 48, 64 and 96, which give fal's 25 prices of it (five
     /// qualities at five sizes, `fal.toml`, 2026-09-30) to the token at OpenAI's 30 dollars per million.
     #[serde(rename = "gpt-image-2.5")]
     GptImage25,
-    /// Pixels × 24 frames × seconds / 1024, as Seedance is billed (`providers-3.md` 1.6).
+    /// Pixels × 24 frames × seconds / 1024, as Seedance is billed
+    /// (<https://docs.byteplus.com/en/docs/ModelArk/1544106>).
     Seedance,
     /// So many for each picture or second, by the scale asked for.
     Tiers(Tiers),
@@ -121,8 +122,8 @@ fn gpt_image_seen(size: Size) -> u64 {
 mod tests {
     use super::*;
 
-    /// OpenAI's table of output prices for gpt-image-2, `providers-1.md` 1.8: 0.006 / 0.053 / 0.211 for squares and
-    /// 0.005 / 0.041 / 0.165 for 1536x1024, each rounded to a tenth of a cent.
+    /// OpenAI's table of output prices for gpt-image-2 (<https://developers.openai.com/api/docs/pricing>): 0.006 /
+    /// 0.053 / 0.211 for squares and 0.005 / 0.041 / 0.165 for 1536x1024, each rounded to a tenth of a cent.
     #[test]
     fn the_calculator_reproduces_the_published_table() {
         for (size, table) in

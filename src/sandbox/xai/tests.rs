@@ -1,4 +1,4 @@
-//! The dialect, against the fact sheet (section 3), with the real catalog.
+//! The dialect, against the documentation, with the real catalog.
 
 use crate::catalog::load;
 use crate::media::{Facts, Format, Limits, Size, draw, inspect};
