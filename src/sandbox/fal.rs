@@ -19,7 +19,6 @@ mod result;
 
 use super::book::{Entry, Operation};
 use super::identity::{Key, read_key};
-use super::lists;
 use super::mischief;
 use super::sale::{Sale, turn_away};
 use super::world::World;
@@ -48,12 +47,10 @@ struct Queue {
 }
 
 pub(super) fn router(world: Arc<World>) -> Router {
-    let lists = lists::of_fal(&world);
     Router::new()
         .route("/files/{name}", get(result::file))
         .route("/{*path}", post(submit).get(follow).put(cancel))
         .with_state(Arc::new(Queue { world, jobs: Jobs::default() }))
-        .merge(lists)
 }
 
 async fn submit(

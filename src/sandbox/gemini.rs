@@ -51,7 +51,7 @@ impl Host {
     pub(super) const fn id(self) -> &'static str {
         match self {
             Self::Gemini => ID,
-            Self::Vertex => super::vertex::ID,
+            Self::Vertex => "vertex",
         }
     }
 }

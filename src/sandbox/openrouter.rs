@@ -15,7 +15,6 @@ mod video;
 use super::book::{Entry, Operation};
 use super::easel::Motif;
 use super::identity::{Key, fresh_uuid, read_key};
-use super::lists;
 use super::mischief;
 use super::sale::{Sale, Why};
 use super::shelf::Shelf;
@@ -48,7 +47,6 @@ struct Desk {
 }
 
 pub(super) fn router(world: Arc<World>) -> Router {
-    let lists = lists::of_openrouter(&world);
     Router::new()
         .route("/images", post(make))
         .route("/images/models", get(models))
@@ -57,7 +55,6 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .route("/videos/{id}/content", get(video::content))
         .fallback(async || Refusal::not_found("Path").into_response())
         .with_state(Arc::new(Desk { world, jobs: Shelf::default() }))
-        .merge(lists)
 }
 
 /// A legal request and its route, or the answer that says why it is not.

@@ -15,7 +15,6 @@ mod result;
 
 use super::book::{Entry, Operation};
 use super::identity::{Key, read_key};
-use super::lists;
 use super::mischief;
 use super::sale::{Sale, Why};
 use super::steering::Fault;
@@ -45,12 +44,11 @@ struct Desk {
 }
 
 pub(super) fn router(world: Arc<World>) -> Router {
-    let lists = lists::of_runware(&world);
-    Router::new()
-        .route("/v1", post(receive))
-        .route("/files/{name}", get(result::file))
-        .with_state(Arc::new(Desk { world, jobs: Jobs::default(), shelf: Shelf::default() }))
-        .merge(lists)
+    Router::new().route("/v1", post(receive)).route("/files/{name}", get(result::file)).with_state(Arc::new(Desk {
+        world,
+        jobs: Jobs::default(),
+        shelf: Shelf::default(),
+    }))
 }
 
 /// The two lists of an answer. A fault of transport takes its place.

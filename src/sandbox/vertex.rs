@@ -27,7 +27,7 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 /// The provider's id.
-pub(super) const ID: &str = "vertex";
+pub(super) const ID: &str = Host::Vertex.id();
 
 /// What `parameters` takes.
 const PARAMETERS: [&str; 14] = [

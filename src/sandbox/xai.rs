@@ -10,6 +10,7 @@
 //! follow a rule of ours; xAI publishes no table.
 
 mod error;
+mod fields;
 mod price;
 mod request;
 mod source;

@@ -46,40 +46,42 @@ pub struct Tiers {
     pub each_second: bool,
 }
 
-/// The tokens of a call that is yet to be made. `None` when its scale is not in the table.
-pub(super) fn foresee(rule: &TokenEstimate, made: &Made<'_>) -> Option<Tokens> {
-    let text = |name: &str| made.input.and_then(|input| input.get(name)).and_then(Value::as_str);
-    let calls = u64::from(made.calls);
-    let prompt = text("prompt").map_or(0, |prompt| prompt.chars().count() as u64);
-    let read = Tokens { text_in: prompt.div_ceil(4) * calls, ..Tokens::default() };
-    let videos = Decimal::from(made.sizes.len());
-    Some(match rule {
-        TokenEstimate::GptImage | TokenEstimate::GptImage25 => {
-            let quality = text("quality").unwrap_or("auto");
-            let factor =
-                if *rule == TokenEstimate::GptImage { gpt_image_factor(quality) } else { gpt_image_25_factor(quality) };
-            Tokens {
-                image_in: made.given.iter().map(|size| gpt_image_seen(*size)).sum::<u64>() * calls,
-                image_out: made.sizes.iter().map(|size| gpt_image_drawn(*size, factor)).sum(),
-                ..read
+impl TokenEstimate {
+    /// The tokens of a call that is yet to be made. `None` when its scale is not in the table.
+    pub(super) fn foresee(&self, made: &Made<'_>) -> Option<Tokens> {
+        let text = |name: &str| made.input.and_then(|input| input.get(name)).and_then(Value::as_str);
+        let calls = u64::from(made.calls);
+        let prompt = text("prompt").map_or(0, |prompt| prompt.chars().count() as u64);
+        let read = Tokens { text_in: prompt.div_ceil(4) * calls, ..Tokens::default() };
+        let videos = Decimal::from(made.sizes.len());
+        Some(match self {
+            Self::GptImage | Self::GptImage25 => {
+                let quality = text("quality").unwrap_or("auto");
+                let factor =
+                    if *self == Self::GptImage { gpt_image_factor(quality) } else { gpt_image_25_factor(quality) };
+                Tokens {
+                    image_in: made.given.iter().map(|size| gpt_image_seen(*size)).sum::<u64>() * calls,
+                    image_out: made.sizes.iter().map(|size| gpt_image_drawn(*size, factor)).sum(),
+                    ..read
+                }
             }
-        }
-        TokenEstimate::Seedance => {
-            let pixels = Decimal::from(made.sizes.iter().map(|size| size.area()).sum::<u64>());
-            let tokens = pixels.checked_mul(Decimal::from(24))?.checked_mul(made.seconds)? / Decimal::from(1024);
-            Tokens { image_out: tokens.round().to_u64()?, ..Tokens::default() }
-        }
-        TokenEstimate::Tiers(tiers) => {
-            let scale = text(&tiers.field).unwrap_or(&tiers.usual);
-            let each = Decimal::from(*tiers.output.get(scale)?);
-            let units = if tiers.each_second { made.seconds * videos } else { videos };
-            Tokens {
-                image_in: tiers.input * made.given.len() as u64 * calls,
-                image_out: each.checked_mul(units)?.round().to_u64()?,
-                ..read
+            Self::Seedance => {
+                let pixels = Decimal::from(made.sizes.iter().map(|size| size.area()).sum::<u64>());
+                let tokens = pixels.checked_mul(Decimal::from(24))?.checked_mul(made.seconds)? / Decimal::from(1024);
+                Tokens { image_out: tokens.round().to_u64()?, ..Tokens::default() }
             }
-        }
-    })
+            Self::Tiers(tiers) => {
+                let scale = text(&tiers.field).unwrap_or(&tiers.usual);
+                let each = Decimal::from(*tiers.output.get(scale)?);
+                let units = if tiers.each_second { made.seconds * videos } else { videos };
+                Tokens {
+                    image_in: tiers.input * made.given.len() as u64 * calls,
+                    image_out: each.checked_mul(units)?.round().to_u64()?,
+                    ..read
+                }
+            }
+        })
+    }
 }
 
 /// The calculator's factor of the long edge, by quality.
