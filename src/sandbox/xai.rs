@@ -95,7 +95,7 @@ fn admit<T>(
     let admitted = (|| {
         let broke = identify(headers)?;
         let body = read_json(headers, body)?;
-        let model = request::text(&body, "model")?.ok_or_else(|| Refusal::misshapen("missing field `model`"))?;
+        let model = fields::text(&body, "model")?.ok_or_else(|| Refusal::misshapen("missing field `model`"))?;
         named = Some(model.to_owned());
         let slug = if REDIRECTED.contains(&model) { "grok-imagine-image-2.0" } else { model };
         let route = find(&desk.world, slug, mode).ok_or_else(|| Refusal::no_model(model))?;
