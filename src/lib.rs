@@ -1,8 +1,8 @@
 //! Lumenfall: one gateway in front of every AI image provider, with the OpenAI API as its face.
 //!
-//! The floors, top to bottom; a room may look down, never up (`tests/house.rs` keeps it so):
+//! The layers, top to bottom; a module may use what is below it, never what is above (`tests/architecture/` keeps it so):
 //!
-//! | room | what it is |
+//! | module | what it is |
 //! |---|---|
 //! | [`cli`] | the commands of the program |
 //! | [`app`], [`config`] | the one place that wires, and what it wires from |

@@ -1,5 +1,5 @@
 //! Kling (Kuaishou): pictures and videos, all of them tasks that are polled, in two generations of one API.
-//! <https://app.klingai.com/global/dev/document-api> through `providers-3.md` 9 (read 2026-11). We know of no official
+//! <https://app.klingai.com/global/dev/document-api> through public mirrors (read 2026-11). We know of no official
 //! client.
 //!
 //! The catalog's ids say where a model lives: `kling-v3` is a video model of the first generation, `v1/…/kling-v3` one
@@ -171,7 +171,7 @@ struct Answer {
 }
 
 impl Answer {
-    /// What a code means (`providers-3.md` 9.4). Below 5000 the provider refuses, and has not begun.
+    /// What a code means (the reference's table of error codes). Below 5000 the provider refuses, and has not begun.
     fn fault(&self, asked: &Call, reply: &Reply) -> Fault {
         let kind = match self.code {
             1000..=1004 | 1100..=1103 | 1304 => FaultKind::Auth,

@@ -1,5 +1,5 @@
 //! Alibaba Cloud Model Studio's `DashScope` API, after its help pages and the official SDK as read in 2026-11
-//! (`providers-3.md` 2.1 to 2.8).
+//! (<https://www.alibabacloud.com/help/en/model-studio/>).
 //!
 //! Simulated: bearer keys, the endpoint that answers at once, the endpoints of tasks with their header, which endpoint
 //! serves which model, sizes with an asterisk, four pictures where nobody says `n`, tasks with their states in order,

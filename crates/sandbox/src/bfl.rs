@@ -1,5 +1,5 @@
 //! Black Forest Labs' API, after its documentation, its OpenAPI and the official Python client as read in 2026-11
-//! (`providers-2.md` 4.1 to 4.5).
+//! (<https://docs.bfl.ai/quick_start/generating_images>).
 //!
 //! Simulated: the `x-key` header, one path for each model (with and without `/v1`, for clients whose base address ends
 //! before it), pydantic's complaints, strict schemas of FLUX.2 and FLUX 3, `polling_url`, statuses in order, both

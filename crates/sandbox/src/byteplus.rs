@@ -1,5 +1,5 @@
 //! BytePlus `ModelArk`, after its API pages, the official SDKs and the error table as read in 2026-11
-//! (`providers-3.md` 1.1 to 1.7).
+//! (<https://docs.byteplus.com/en/docs/ModelArk/1541523>).
 //!
 //! Simulated: bearer keys, `POST /images/generations` with both forms of result, input pictures, tiers and pixel
 //! windows, token counts, refusals; video tasks with create, get, list and delete, their states in order, token bills

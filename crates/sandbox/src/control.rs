@@ -1,5 +1,6 @@
 //! `/_control`: rules in, the call book out. The sandbox listens on loopback, so there is no key.
 
+use super::SIMULATORS;
 use super::steering::Rule;
 use super::world::World;
 use axum::extract::{Query, State};
@@ -21,7 +22,8 @@ pub(super) fn router(world: Arc<World>) -> Router {
 }
 
 async fn set(State(world): State<Arc<World>>, body: Bytes) -> Response {
-    let read = serde_json::from_slice(&body).map_err(|fault| fault.to_string()).and_then(Rule::read);
+    let read =
+        serde_json::from_slice(&body).map_err(|fault| fault.to_string()).and_then(Rule::read).and_then(simulated);
     match read {
         Ok(rule) => {
             world.rules.add(rule.clone());
@@ -29,6 +31,15 @@ async fn set(State(world): State<Arc<World>>, body: Bytes) -> Response {
         }
         Err(message) => (StatusCode::BAD_REQUEST, Json(json!({"error": message}))).into_response(),
     }
+}
+
+/// A rule is about a provider that we imitate, or about all.
+fn simulated(rule: Rule) -> Result<Rule, String> {
+    let names: Vec<&str> = SIMULATORS.iter().map(|simulator| simulator.id).collect();
+    if rule.provider != "*" && !names.contains(&rule.provider.as_str()) {
+        return Err(format!("provider: '{}' is not simulated; use *, {}", rule.provider, names.join(", ")));
+    }
+    Ok(rule)
 }
 
 async fn list(State(world): State<Arc<World>>) -> Response {

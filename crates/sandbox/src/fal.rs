@@ -1,5 +1,5 @@
 //! fal.ai's queue, after its documentation, both SDKs and the generated model schemas as read in 2026-11
-//! (`providers-2.md` 1.1 to 1.10).
+//! (<https://docs.fal.ai/model-apis/model-endpoints/queue>).
 //!
 //! Simulated: `Key` authorization, submit, status, result and cancel with the two-segment path rule, result files on a
 //! public CDN, data URIs in `sync_mode`, pydantic's complaints, both ways of refusing, billable units. Bad input is
@@ -19,7 +19,6 @@ mod result;
 
 use super::book::{Entry, Operation};
 use super::identity::{Key, read_key};
-use super::lists;
 use super::mischief;
 use super::sale::{Sale, turn_away};
 use super::world::World;
@@ -48,12 +47,10 @@ struct Queue {
 }
 
 pub(super) fn router(world: Arc<World>) -> Router {
-    let lists = lists::of_fal(&world);
     Router::new()
         .route("/files/{name}", get(result::file))
         .route("/{*path}", post(submit).get(follow).put(cancel))
         .with_state(Arc::new(Queue { world, jobs: Jobs::default() }))
-        .merge(lists)
 }
 
 async fn submit(

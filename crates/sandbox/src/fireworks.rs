@@ -1,4 +1,4 @@
-//! Fireworks AI's image workflows, after its reference as read in 2026-11 (`providers-2.md` 5.1).
+//! Fireworks AI's image workflows, after its reference (<https://docs.fireworks.ai/api-reference>) as read in 2026-11.
 //!
 //! Simulated: bearer keys; FLUX.1 with both kinds of answer (`image/*`, JSON with base64), filtered pictures in each;
 //! Kontext as a job, asked after by POST, with both refusals as HTTP 200 and a link at the end (`[refuse output]` is

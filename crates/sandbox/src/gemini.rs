@@ -1,5 +1,5 @@
 //! Google's Gemini API, after its reference, the official SDKs and recorded answers as read in 2026-11
-//! (`providers-1.md` 2.1 to 2.9).
+//! (<https://ai.google.dev/gemini-api/docs/image-generation>).
 //!
 //! Simulated: the key in a header or in the query, `generateContent` of the image models (their shapes and scales come
 //! from the catalog) with Google's checks, tokens, drafts among the thoughts and refusals with 200; the Interactions API
@@ -51,7 +51,7 @@ impl Host {
     pub(super) const fn id(self) -> &'static str {
         match self {
             Self::Gemini => ID,
-            Self::Vertex => super::vertex::ID,
+            Self::Vertex => "vertex",
         }
     }
 }

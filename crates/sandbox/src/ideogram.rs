@@ -1,4 +1,5 @@
-//! Ideogram's API, after its reference and OpenAPI document as read in 2026-11 (`providers-3.md` 6.1 to 6.4).
+//! Ideogram's API, after its reference (<https://developer.ideogram.ai/api-reference>) and OpenAPI document as read in
+//! 2026-11.
 //!
 //! Simulated: the `Api-Key` header, generation and remixing with 3.0 and 4.0 (forms), `POST /generate` for V2 (JSON),
 //! links that carry an expiry, both ways of refusing: `[refuse]` in a prompt is the 422, a `refuse` rule is a picture

@@ -1,4 +1,5 @@
-//! Kling, after its API reference through public mirrors and `providers-3.md` 9, as read in 2026-11.
+//! Kling, after its API reference (<https://app.klingai.com/global/dev/document-api>) as read through public mirrors in
+//! 2026-11.
 //!
 //! Simulated: keys and tokens (algorithm and times; the secret is not known here, so a signature is taken on trust),
 //! text, picture and omni endpoints of both generations with the fields that our catalog uses, codes under their

@@ -11,6 +11,7 @@ mod bill;
 mod body;
 pub mod book;
 mod byteplus;
+mod capture;
 mod clip;
 mod control;
 mod easel;
@@ -81,8 +82,8 @@ impl Sandbox {
         for simulator in SIMULATORS {
             router = router.nest(&format!("/{}", simulator.id), (simulator.router)(Arc::clone(&self.world)));
         }
-        let look = axum::middleware::from_fn_with_state(Arc::clone(&self.world), received::look);
-        router.layer(look).layer(DefaultBodyLimit::max(BODY_LIMIT))
+        let capture = axum::middleware::from_fn_with_state(Arc::clone(&self.world), capture::capture);
+        router.layer(capture).layer(DefaultBodyLimit::max(BODY_LIMIT))
     }
 
     /// Serves until `shutdown`, then lets running answers finish; hanging ones are cut.

@@ -1,5 +1,4 @@
-//! The lists that fal, OpenRouter, Replicate and Runware publish of their models and prices, beside their APIs
-//! (`providers-1.md` 4.1, `providers-2.md` 1.9, 2 and 3.1).
+//! The lists that fal, OpenRouter, Replicate and Runware publish of their models and prices, beside their APIs.
 
 use super::world::World;
 use super::{fal, openrouter, replicate, runware};
@@ -37,7 +36,7 @@ pub(super) fn of_runware(world: &Arc<World>) -> Router {
 async fn fal_prices(State(world): State<Arc<World>>, Query(asked): Query<Vec<(String, String)>>) -> Response {
     let price = |(_, id): &(String, String)| {
         let route = world.route(fal::ID, id)?;
-        // fal prices every endpoint; those whose price the fact sheet does not have are listed without one.
+        // fal prices every endpoint; those whose price the price list does not have are listed without one.
         let line = route.price.lines.first();
         let unit = match line.map(|line| line.metric) {
             Some(Metric::Megapixel) => "megapixels",

@@ -1,4 +1,5 @@
-//! Luma's Agents API, after its guides, the types of its SDK 0.5.0 and `providers-3.md` 8.2, as read in 2026-11.
+//! Luma's Agents API, after its guides (<https://docs.agents.lumalabs.ai/>) and the types of its SDK 0.5.0, as read in
+//! 2026-11.
 //!
 //! Simulated: bearer keys, `POST /generations` for pictures, edits and videos with the fields that our catalog uses, 201
 //! with the headers of the limits, states in order, failures with their codes, links. Not simulated: `video_edit`,

@@ -1,4 +1,5 @@
-//! Luma's Dream Machine API, after the types of its SDK 1.21.0 and `providers-3.md` 8.1, as read in 2026-11.
+//! Luma's Dream Machine API, after <https://docs.lumalabs.ai/docs/api> and the types of its SDK 1.21.0, as read in
+//! 2026-11.
 //!
 //! Simulated: bearer keys, `POST /generations/image` and `/generations/video` from text, 201, states in order, the
 //! request told back, failures with a reason, links. Not simulated: pictures and videos to work from (links are taken

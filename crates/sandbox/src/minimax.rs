@@ -1,4 +1,4 @@
-//! MiniMax's image and video APIs, after their reference as read in 2026-11 (`providers-3.md` 10).
+//! MiniMax's image and video APIs, after their reference (<https://platform.minimax.io/docs>) as read in 2026-11.
 //!
 //! Simulated: bearer keys, `POST /v1/image_generation` with its checks, `base64` and `url` results (links are public),
 //! and failures as HTTP 200 with a `base_resp` that says no; videos in both versions ([`video`]). Not simulated: uploads

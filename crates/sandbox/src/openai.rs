@@ -1,5 +1,5 @@
 //! OpenAI's image API, after the API reference, the model pages and the Python SDK as read in 2026-11
-//! (`providers-1.md` 1.1 to 1.9).
+//! (<https://developers.openai.com/api/reference/resources/images>).
 //!
 //! Simulated: bearer keys, `POST /images/generations` and `POST /images/edits` (as a form) with the checks of the GPT
 //! Image models (which models there are, their sizes and formats come from the catalog), base64 results, `usage` by

@@ -1,5 +1,5 @@
 //! OpenRouter's image and video endpoints, after its OpenAPI file and client tests as read in 2026-11
-//! (`providers-1.md` 4.1 to 4.8).
+//! (<https://openrouter.ai/docs/api/api-reference/images/generate-an-image>).
 //!
 //! Simulated: bearer keys, `POST /images` with base64 and `usage.cost`, refusals by a guard (403 with reasons), failures
 //! inside a 200, `POST /videos` with polls and content behind the key, `GET /images/models`. Not simulated: chat,
@@ -15,7 +15,6 @@ mod video;
 use super::book::{Entry, Operation};
 use super::easel::Motif;
 use super::identity::{Key, fresh_uuid, read_key};
-use super::lists;
 use super::mischief;
 use super::sale::{Sale, Why};
 use super::shelf::Shelf;
@@ -48,7 +47,6 @@ struct Desk {
 }
 
 pub(super) fn router(world: Arc<World>) -> Router {
-    let lists = lists::of_openrouter(&world);
     Router::new()
         .route("/images", post(make))
         .route("/images/models", get(models))
@@ -57,7 +55,6 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .route("/videos/{id}/content", get(video::content))
         .fallback(async || Refusal::not_found("Path").into_response())
         .with_state(Arc::new(Desk { world, jobs: Shelf::default() }))
-        .merge(lists)
 }
 
 /// A legal request and its route, or the answer that says why it is not.

@@ -1,5 +1,5 @@
-//! Recraft's external API, after its reference and its MCP client as read in 2026-11 (`providers-3.md` 3.1 to 3.5, and
-//! the pages on errors, on image inputs and on image to image).
+//! Recraft's external API, after its reference (<https://www.recraft.ai/docs/api-reference>, with the pages on errors,
+//! on image inputs and on image to image) and its MCP client as read in 2026-11.
 //!
 //! Simulated: bearer keys, `POST /images/generations` (JSON) and its `/raster` and `/vector` variants, image to image and
 //! inpainting (forms), the tools that take a file, links or base64, `credits`, `GET /users/me`. The bodies of 401 and 404

@@ -1,5 +1,5 @@
 //! Replicate's HTTP API, after its OpenAPI, the recorded traffic of its Python client and the models' schemas as read
-//! in 2026-11 (`providers-2.md` 2.1 to 2.7).
+//! in 2026-11 (<https://replicate.com/docs/reference/http>).
 //!
 //! Simulated: bearer tokens (`Token` too), predictions by model path and by `version`, `Prefer: wait`, statuses in
 //! order, cancelling, problem documents, outputs as one address or a list, files and outputs that are gone after an
@@ -19,7 +19,7 @@ use super::book::{Entry, Operation};
 use super::identity::{Key, read_key};
 use super::sale::{Sale, turn_away};
 use super::world::World;
-use super::{bill, lists, mischief};
+use super::{bill, mischief};
 use crate::base::Usd;
 use crate::catalog::Route;
 use axum::extract::{Path, State};
@@ -45,7 +45,6 @@ struct Service {
 }
 
 pub(super) fn router(world: Arc<World>) -> Router {
-    let lists = lists::of_replicate(&world);
     let api = Router::new()
         .route("/models/{owner}/{name}/predictions", post(create_by_model))
         .route("/predictions", post(create_by_version))
@@ -57,7 +56,6 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .route("/delivery/{id}/{name}", get(result::file))
         .fallback(nowhere)
         .with_state(Arc::new(Service { world, predictions: Predictions::default() }))
-        .merge(lists)
 }
 
 async fn nowhere() -> Response {

@@ -1,4 +1,5 @@
-//! Runware's task API, after its documentation and the official SDKs as read in 2026-11 (`providers-2.md` 3.1 to 3.7).
+//! Runware's task API, after its documentation (<https://runware.ai/docs/platform/errors> and beside it) and the
+//! official SDKs as read in 2026-11.
 //!
 //! Simulated: bearer keys, arrays of tasks at one address, `imageInference` and `vectorize` at once or later,
 //! `videoInference` later, `getResponse`, `ping`, results and errors side by side, exact sizes, all three ways to hand a
@@ -14,7 +15,6 @@ mod result;
 
 use super::book::{Entry, Operation};
 use super::identity::{Key, read_key};
-use super::lists;
 use super::mischief;
 use super::sale::{Sale, Why};
 use super::steering::Fault;
@@ -44,12 +44,11 @@ struct Desk {
 }
 
 pub(super) fn router(world: Arc<World>) -> Router {
-    let lists = lists::of_runware(&world);
-    Router::new()
-        .route("/v1", post(receive))
-        .route("/files/{name}", get(result::file))
-        .with_state(Arc::new(Desk { world, jobs: Jobs::default(), shelf: Shelf::default() }))
-        .merge(lists)
+    Router::new().route("/v1", post(receive)).route("/files/{name}", get(result::file)).with_state(Arc::new(Desk {
+        world,
+        jobs: Jobs::default(),
+        shelf: Shelf::default(),
+    }))
 }
 
 /// The two lists of an answer. A fault of transport takes its place.

@@ -1,4 +1,5 @@
-//! Runway, after the types of its SDK 5.24.0, its error pages and `providers-3.md` 11, as read in 2026-11.
+//! Runway, after the types of its SDK 5.24.0 and its error pages
+//! (<https://docs.dev.runwayml.com/api/>), as read in 2026-11.
 //!
 //! Simulated: bearer keys, the header with the version, the four creating calls with the fields that our catalog uses,
 //! tasks with their states in order, their cost in credits, deletion, refusals and failures with their codes. Not

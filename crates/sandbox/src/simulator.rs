@@ -2,7 +2,7 @@
 
 use super::world::World;
 use super::{
-    alibaba, bfl, byteplus, fal, fireworks, gemini, ideogram, kling, luma, luma_dream_machine, minimax, openai,
+    alibaba, bfl, byteplus, fal, fireworks, gemini, ideogram, kling, lists, luma, luma_dream_machine, minimax, openai,
     openrouter, recraft, replicate, runware, runway, stability, together, vertex, xai,
 };
 use axum::Router;
@@ -21,7 +21,7 @@ pub const SIMULATORS: &[Simulator] = &[
     Simulator { id: alibaba::ID, router: alibaba::router },
     Simulator { id: bfl::ID, router: bfl::router },
     Simulator { id: byteplus::ID, router: byteplus::router },
-    Simulator { id: fal::ID, router: fal::router },
+    Simulator { id: fal::ID, router: |world| fal::router(Arc::clone(&world)).merge(lists::of_fal(&world)) },
     Simulator { id: fireworks::ID, router: fireworks::router },
     Simulator { id: gemini::ID, router: gemini::router },
     Simulator { id: ideogram::ID, router: ideogram::router },
@@ -30,10 +30,16 @@ pub const SIMULATORS: &[Simulator] = &[
     Simulator { id: luma_dream_machine::ID, router: luma_dream_machine::router },
     Simulator { id: minimax::ID, router: minimax::router },
     Simulator { id: openai::ID, router: openai::router },
-    Simulator { id: openrouter::ID, router: openrouter::router },
+    Simulator {
+        id: openrouter::ID,
+        router: |world| openrouter::router(Arc::clone(&world)).merge(lists::of_openrouter(&world)),
+    },
     Simulator { id: recraft::ID, router: recraft::router },
-    Simulator { id: replicate::ID, router: replicate::router },
-    Simulator { id: runware::ID, router: runware::router },
+    Simulator {
+        id: replicate::ID,
+        router: |world| replicate::router(Arc::clone(&world)).merge(lists::of_replicate(&world)),
+    },
+    Simulator { id: runware::ID, router: |world| runware::router(Arc::clone(&world)).merge(lists::of_runware(&world)) },
     Simulator { id: runway::ID, router: runway::router },
     Simulator { id: stability::ID, router: stability::router },
     Simulator { id: together::ID, router: together::router },

@@ -1,5 +1,5 @@
 //! Stability AI's v2beta image routes, after the reference and its OpenAPI documents as read in 2026-11
-//! (`providers-3.md` 7.1).
+//! (<https://platform.stability.ai/docs/api-reference>).
 //!
 //! Simulated: bearer keys, generation, the synchronous edits, controls and upscalers, both kinds of answer (`image/*`
 //! with `seed` and `finish-reason` headers, JSON with base64), error envelopes, both ways of refusing: `[refuse]` in a

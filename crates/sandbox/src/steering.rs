@@ -111,10 +111,6 @@ impl Rule {
             return Err(format!("unknown fields: {}; known ones: {}", unknown.join(", "), FIELDS.join(", ")));
         }
         let rule: Self = serde_json::from_value(Value::Object(fields)).map_err(|fault| fault.to_string())?;
-        if rule.provider != "*" && !super::world::known(&rule.provider) {
-            let names: Vec<&str> = super::SIMULATORS.iter().map(|simulator| simulator.id).collect();
-            return Err(format!("provider: '{}' is not simulated; use *, {}", rule.provider, names.join(", ")));
-        }
         if rule.status.is_some_and(|status| !(200..=599).contains(&status)) {
             return Err("status: must be 200 to 599".to_owned());
         }

@@ -1,4 +1,4 @@
-//! The simulators against the fact sheets: each dialect, the steering, and the book.
+//! The simulators against the providers' documentation: each dialect, the steering, and the book.
 
 mod fal;
 mod openai;

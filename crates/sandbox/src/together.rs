@@ -1,5 +1,5 @@
 //! Together AI's image generations and videos, after its reference, its pages on both and answers that its users recorded,
-//! as read in 2026-11 (`providers-2.md` 5.2).
+//! as read in 2026-11 (<https://docs.together.ai/reference/post-images-generations>).
 //!
 //! Simulated: bearer keys, `POST /images/generations` with and without `/v1` (its Python SDK's base address ends before
 //! it), links or base64, what each model takes (sides, seeds, steps, pictures to work from) and the words in which it

@@ -1,5 +1,5 @@
 //! Google Vertex AI, after its reference, the official SDKs and recorded answers as read in 2026-11
-//! (`providers-1.md` 2.1 to 2.6).
+//! (<https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/gemini>).
 //!
 //! Simulated: bearer tokens, `generateContent` as at the Gemini API with what only Vertex has (PNG or JPEG by choice),
 //! `predictLongRunning` and `fetchPredictOperation` of Veo with videos inline, filtered and failed operations; any
@@ -27,7 +27,7 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 /// The provider's id.
-pub(super) const ID: &str = "vertex";
+pub(super) const ID: &str = Host::Vertex.id();
 
 /// What `parameters` takes.
 const PARAMETERS: [&str; 14] = [

@@ -2,9 +2,9 @@
 
 use super::book::Book;
 use super::easel::Easel;
+use super::mischief;
 use super::received::Received;
 use super::steering::Rules;
-use super::{SIMULATORS, mischief};
 use crate::base::Timestamp;
 use crate::catalog::{Catalog, Route};
 use axum::http::{HeaderMap, header};
@@ -91,11 +91,6 @@ impl World {
 /// Today's date, `YYYY-MM-DD`.
 pub(super) fn today() -> String {
     Timestamp::now().rfc3339().chars().take(10).collect()
-}
-
-/// Whether there is a simulator of that name.
-pub(super) fn known(provider: &str) -> bool {
-    SIMULATORS.iter().any(|simulator| simulator.id == provider)
 }
 
 /// Counts a hanging call for as long as it lives.

@@ -1,4 +1,5 @@
-//! xAI's Imagine API, after docs.x.ai and its protocol files as read in 2026-11 (`providers-1.md` 3.1 to 3.8).
+//! xAI's Imagine API, after <https://docs.x.ai/developers/model-capabilities/images> and its protocol files as read in
+//! 2026-11.
 //!
 //! Simulated: bearer keys (a wrong one is a 400), `POST /images/generations` and `/images/edits` (JSON only) as base64
 //! or as links to short-lived files, quiet moderation (200, a flag, nothing to see, billed), ticks, the slugs that lead
@@ -6,9 +7,10 @@
 //! envelopes. An extension comes with what it extends; what is billed of both are the seconds made, at the price of a
 //! generation, since xAI tells no other. Not simulated: `storage_options`, fetching of linked pictures and videos (such a
 //! video passes for one of five seconds), reference pictures, rate limits, the exact text of a policy block. Pixel sizes
-//! follow the sheet's rule; xAI publishes no table.
+//! follow a rule of ours; xAI publishes no table.
 
 mod error;
+mod fields;
 mod price;
 mod request;
 mod source;
@@ -93,7 +95,7 @@ fn admit<T>(
     let admitted = (|| {
         let broke = identify(headers)?;
         let body = read_json(headers, body)?;
-        let model = request::text(&body, "model")?.ok_or_else(|| Refusal::misshapen("missing field `model`"))?;
+        let model = fields::text(&body, "model")?.ok_or_else(|| Refusal::misshapen("missing field `model`"))?;
         named = Some(model.to_owned());
         let slug = if REDIRECTED.contains(&model) { "grok-imagine-image-2.0" } else { model };
         let route = find(&desk.world, slug, mode).ok_or_else(|| Refusal::no_model(model))?;

@@ -2,11 +2,11 @@
 
 use super::check::{check_model, check_route};
 use super::overlay::Overlay;
+use super::problem::Problem;
 use super::{Catalog, Lifecycle, Model, Route};
 use crate::base::nearest::nearest;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread::ScopedJoinHandle;
@@ -24,23 +24,6 @@ struct File {
     model: Vec<Spanned<Table>>,
     #[serde(default)]
     route: Vec<Spanned<Table>>,
-}
-
-/// One mistake in a catalog file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The file.
-    pub file: String,
-    /// The line, counted from 1, where the row begins or the text breaks off.
-    pub line: usize,
-    /// What is wrong.
-    pub message: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file, self.line, self.message)
-    }
 }
 
 /// A row with the place where it stands.

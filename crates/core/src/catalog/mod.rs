@@ -5,14 +5,16 @@ mod load;
 mod model;
 mod overlay;
 pub mod price;
+mod problem;
 mod route;
 pub mod size_rule;
 mod starting;
 
-pub use load::{Problem, load, load_over};
+pub use load::{load, load_over};
 pub use model::{Lifecycle, Modality, Model};
 pub use overlay::Overlay;
 pub use price::{Charge, Component, Made, Price, Rounding, TokenEstimate};
+pub use problem::Problem;
 pub use route::{InputForm, InputShape, Inputs, LengthForm, Route, Upscale, Video};
 pub use size_rule::{SizeChoice, SizeRule};
 

@@ -1,6 +1,6 @@
 //! The operator's own catalog files: rows that change, add or switch off models, routes and prices of the built-in ones.
 
-use super::Problem;
+use super::problem::Problem;
 use std::fs::{self, DirEntry};
 use std::io;
 use std::path::{Path, PathBuf};

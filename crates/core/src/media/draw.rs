@@ -3,6 +3,7 @@
 
 use super::bitmap::Bitmap;
 use super::draw_font::{GLYPH_HEIGHT, GLYPH_WIDTH, glyph};
+use super::sides::fits;
 use super::{Flaw, Format, Limits, Size, encode};
 use bytes::Bytes;
 
@@ -64,7 +65,7 @@ struct Canvas {
 impl Canvas {
     fn new(size: Size, format: Format) -> Result<Self, Flaw> {
         admitted(size)?;
-        encode::fits(size, format)?;
+        fits(size, format)?;
         let length = usize::try_from(size.area() * 3).map_err(|_| Flaw::broken("the image is too large"))?;
         Ok(Self { size, width: index(size.width), data: vec![0; length] })
     }

@@ -1,6 +1,7 @@
 //! Pixels to files. One thread each: pictures run in parallel, not parts of them.
 
 use super::bitmap::Bitmap;
+use super::sides::{fits, narrow};
 use super::{Flaw, Format, Size, colour, gif};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
@@ -65,27 +66,14 @@ pub(super) fn webp_quality(quality: Option<u8>) -> f32 {
     f32::from(quality.unwrap_or(QUALITY).min(100))
 }
 
-/// Refuses sides that the format cannot write.
-pub(super) fn fits(size: Size, format: Format) -> Result<(), Flaw> {
-    let most = match format {
-        Format::Webp => 16_383,
-        Format::Jpeg | Format::Gif | Format::Avif => 65_535,
-        Format::Png | Format::Svg => u32::MAX,
-    };
-    if size.long_side() > most {
-        return Err(Flaw::Broken(format!("{format} images have at most {most} pixels a side, this one is {size}")));
-    }
-    Ok(())
-}
-
 fn png(pixels: &Bitmap, profile: Option<&[u8]>) -> Result<Vec<u8>, Flaw> {
     let mut file = Vec::with_capacity(pixels.data.len() / 2);
     let mut encoder = PngEncoder::new_with_quality(&mut file, CompressionType::Fast, FilterType::Adaptive);
     if let Some(profile) = profile {
-        encoder.set_icc_profile(profile.to_vec()).map_err(failed)?;
+        encoder.set_icc_profile(profile.to_vec()).map_err(Flaw::encoding)?;
     }
     let colour = if pixels.alpha { ExtendedColorType::Rgba8 } else { ExtendedColorType::Rgb8 };
-    encoder.write_image(&pixels.data, pixels.size.width, pixels.size.height, colour).map_err(failed)?;
+    encoder.write_image(&pixels.data, pixels.size.width, pixels.size.height, colour).map_err(Flaw::encoding)?;
     Ok(file)
 }
 
@@ -101,9 +89,9 @@ fn jpeg(pixels: &Bitmap, profile: Option<&[u8]>, quality: u8) -> Result<Vec<u8>,
     encoder.set_sampling_factor(if quality >= FULL_CHROMA { SamplingFactor::F_1_1 } else { SamplingFactor::F_2_2 });
     encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
     if let Some(profile) = profile {
-        encoder.add_icc_profile(profile).map_err(failed)?;
+        encoder.add_icc_profile(profile).map_err(Flaw::encoding)?;
     }
-    encoder.encode(&pixels.data, width, height, ColorType::Rgb).map_err(failed)?;
+    encoder.encode(&pixels.data, width, height, ColorType::Rgb).map_err(Flaw::encoding)?;
     Ok(file)
 }
 
@@ -120,7 +108,7 @@ fn webp(pixels: &Bitmap, profile: Option<&[u8]>, quality: u8) -> Result<Vec<u8>,
     } else {
         config.encode_rgb(&pixels.data, width, height, webpx::Unstoppable)
     }
-    .map_err(failed)
+    .map_err(Flaw::encoding)
 }
 
 fn avif(pixels: &Bitmap, quality: u8) -> Result<Vec<u8>, Flaw> {
@@ -142,16 +130,5 @@ fn avif(pixels: &Bitmap, quality: u8) -> Result<Vec<u8>, Flaw> {
             pixels.data.as_chunks::<3>().0.iter().map(|[r, g, b]| ravif::RGB8::new(*r, *g, *b)).collect();
         encoder.encode_rgb(ravif::Img::new(&rows, width, height))
     };
-    result.map(|image| image.avif_file).map_err(failed)
-}
-
-/// Both sides as the 16 bits that JPEG and GIF have for them.
-pub(super) fn narrow(size: Size) -> Result<(u16, u16), Flaw> {
-    let narrow = |side| u16::try_from(side).map_err(|_| Flaw::Broken(format!("{size} pixels are too many a side")));
-    Ok((narrow(size.width)?, narrow(size.height)?))
-}
-
-/// An encoder's complaint.
-pub(super) fn failed(fault: impl std::fmt::Display) -> Flaw {
-    Flaw::Broken(format!("the image cannot be encoded: {fault}"))
+    result.map(|image| image.avif_file).map_err(Flaw::encoding)
 }

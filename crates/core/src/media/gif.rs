@@ -1,7 +1,7 @@
 //! GIF writing: a palette of its own for every frame, one slot of it for "transparent".
 
 use super::bitmap::Bitmap;
-use super::encode::{failed, narrow};
+use super::sides::narrow;
 use super::{Flaw, Size};
 use ::gif::{DisposalMethod, Encoder, Frame, Repeat};
 use quantette::deps::palette::{Srgb, cast};
@@ -23,13 +23,13 @@ impl Writer {
     /// Starts a file of that size which is played so often, 0 for ever.
     pub(super) fn open(size: Size, plays: u32) -> Result<Self, Flaw> {
         let (width, height) = narrow(size)?;
-        let mut encoder = Encoder::new(Vec::new(), width, height, &[]).map_err(failed)?;
+        let mut encoder = Encoder::new(Vec::new(), width, height, &[]).map_err(Flaw::encoding)?;
         match plays {
-            0 => encoder.set_repeat(Repeat::Infinite).map_err(failed)?,
+            0 => encoder.set_repeat(Repeat::Infinite).map_err(Flaw::encoding)?,
             1 => {}
             more => {
                 let again = u16::try_from(more - 1).unwrap_or(u16::MAX);
-                encoder.set_repeat(Repeat::Finite(again)).map_err(failed)?;
+                encoder.set_repeat(Repeat::Finite(again)).map_err(Flaw::encoding)?;
             }
         }
         Ok(Self { encoder, size: (width, height), held: None, reduced: false, owed: 0 })
@@ -57,7 +57,7 @@ impl Writer {
             if painted.clear.is_some() {
                 held.dispose = DisposalMethod::Background;
             }
-            self.encoder.write_frame(&held).map_err(failed)?;
+            self.encoder.write_frame(&held).map_err(Flaw::encoding)?;
         }
         Ok(())
     }
@@ -68,9 +68,9 @@ impl Writer {
             if held.transparent.is_some() {
                 held.dispose = DisposalMethod::Background; // Before the next round.
             }
-            self.encoder.write_frame(&held).map_err(failed)?;
+            self.encoder.write_frame(&held).map_err(Flaw::encoding)?;
         }
-        Ok((self.encoder.into_inner().map_err(failed)?, self.reduced))
+        Ok((self.encoder.into_inner().map_err(Flaw::encoding)?, self.reduced))
     }
 }
 

@@ -68,6 +68,11 @@ impl Flaw {
     pub(super) fn broken(text: impl Into<String>) -> Self {
         Self::Broken(text.into())
     }
+
+    /// An encoder's complaint.
+    pub(super) fn encoding(fault: impl std::fmt::Display) -> Self {
+        Self::Broken(format!("the image cannot be encoded: {fault}"))
+    }
 }
 
 /// What one walk over a file finds.

@@ -41,7 +41,7 @@ pub fn white_mask(mask: &Picture, limits: &Limits) -> Result<Picture, Flaw> {
     };
     let mut file = Vec::new();
     let encoder = PngEncoder::new(&mut file);
-    encoder.write_image(&grey, pixels.size.width, pixels.size.height, ExtendedColorType::L8).map_err(encode::failed)?;
+    encoder.write_image(&grey, pixels.size.width, pixels.size.height, ExtendedColorType::L8).map_err(Flaw::encoding)?;
     Picture::verify(Bytes::from(file), limits)
 }
 

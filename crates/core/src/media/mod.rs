@@ -16,6 +16,7 @@ pub mod picture;
 mod resize;
 #[cfg(test)]
 mod samples;
+mod sides;
 pub mod size;
 pub mod transcode;
 mod vector;

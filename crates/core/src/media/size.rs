@@ -255,7 +255,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The values that the hosted service publishes, `lumenfall-api.md` section 6 (2026-11).
+    /// The values that the hosted service publishes (2026-11).
     #[test]
     fn reproduces_the_published_sizes() {
         let published = [

@@ -4,6 +4,7 @@ use super::bitmap::Bitmap;
 use super::decode::{self, Frame, Reel, Still};
 use super::inspect::{Structure, examine};
 use super::resize::{Resize, resize};
+use super::sides::fits;
 use super::{Flaw, Format, Limits, Picture, Size, colour, encode, gif, vector};
 use bytes::Bytes;
 
@@ -106,7 +107,7 @@ fn animation(
     let profile = colour::settle(&mut first.pixels, reel.profile, notes);
     // An orientation may have turned the frames, so the size is theirs.
     let size = recipe.resize.map_or(first.pixels.size, |resize| resize.size);
-    encode::fits(size, recipe.format)?;
+    fits(size, recipe.format)?;
     let frames = std::iter::once(Ok(first)).chain(frames).map(|frame| {
         let Frame { pixels, delay } = frame?;
         Ok(Frame { pixels: shaped(pixels, recipe.resize, recipe.format)?, delay })
@@ -128,7 +129,7 @@ fn animation(
     }
     let plays = structure.plays.min(u16::MAX.into());
     let mut encoder =
-        webpx::AnimationEncoder::with_options(size.width, size.height, false, plays).map_err(encode::failed)?;
+        webpx::AnimationEncoder::with_options(size.width, size.height, false, plays).map_err(Flaw::encoding)?;
     encoder.set_quality(encode::webp_quality(recipe.quality));
     if let Some(profile) = profile {
         encoder.set_icc_profile(profile);
@@ -136,10 +137,10 @@ fn animation(
     let mut at = 0i32;
     for frame in frames {
         let frame = frame?;
-        encoder.add_frame_rgba(&frame.pixels.data, at).map_err(encode::failed)?;
+        encoder.add_frame_rgba(&frame.pixels.data, at).map_err(Flaw::encoding)?;
         at = at.saturating_add_unsigned(frame.delay);
     }
-    encoder.finish(at).map_err(encode::failed)
+    encoder.finish(at).map_err(Flaw::encoding)
 }
 
 #[cfg(test)]

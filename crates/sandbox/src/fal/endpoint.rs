@@ -1,4 +1,4 @@
-//! What single endpoints do in ways of their own, by their ids (`providers-2.md` 1.7 and 1.8). Sizes, counts, formats and
+//! What single endpoints do in ways of their own, by their ids (<https://fal.ai/models>). Sizes, counts, formats and
 //! input fields are not here: the catalog knows them.
 
 use crate::catalog::Route;

@@ -22,7 +22,8 @@ pub(super) fn read(route: &Route, input: &Map<String, Value>, order: &Order) -> 
 
 fn read_video(made: &Price, input: &Map<String, Value>, order: &Order, seconds: u32) -> (u64, Usd) {
     let seconds = u64::from(seconds);
-    // Seedance's tokens (`providers-2.md` 1.9), and megapixels of all frames (the page of LTX-2 19B, 2026-01).
+    // Seedance's tokens (its page at <https://fal.ai/models>), and megapixels of all frames (the page of LTX-2 19B,
+    // 2026-01).
     let tokens = pixels(order.size) * 24 * seconds / 1024;
     let frames = input.get("num_frames").and_then(Value::as_u64).unwrap_or_default();
     let megapixels = (pixels(order.size) * frames).div_ceil(1_000_000);

@@ -1,7 +1,7 @@
 //! The input object of a model, as its runner reads it: every complaint at once, unknown fields ignored.
 
+use super::endpoint;
 use super::error::complaint;
-use super::{endpoint, inputs};
 use crate::catalog::size_rule::Window;
 use crate::catalog::{LengthForm, Route, SizeRule};
 use crate::media::size::to_side;
@@ -68,7 +68,7 @@ impl Order {
                 reader.missing(name);
             }
         }
-        let pictures = inputs::read(&mut reader, route);
+        let pictures = reader.pictures(route);
         let size = reader.size(route, pictures.first().copied());
         let count = if route.max_n > 1 { reader.whole("num_images", 1, i64::from(route.max_n)) } else { None };
         let names: Vec<&str> = route.formats.iter().map(|format| format.name()).collect();

@@ -1,5 +1,5 @@
 //! `generateContent` of an image model, on either host: the checks, the picture, and the four shapes of a refusal
-//! (`providers-1.md` 2.3).
+//! (<https://ai.google.dev/api/generate-content>).
 
 use super::super::easel::Motif;
 use super::super::mischief;

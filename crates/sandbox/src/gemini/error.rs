@@ -1,5 +1,5 @@
-//! Google's error envelope (`providers-1.md` 2.4), on either host, and the refusals that the simulators know. Wordings
-//! are those of recorded answers where there are any.
+//! Google's error envelope (<https://ai.google.dev/api/generate-content>), on either host, and the refusals that the
+//! simulators know. Wordings are those of recorded answers where there are any.
 
 use super::Host;
 use axum::Json;

@@ -1,5 +1,6 @@
-//! The Interactions API, as far as it makes videos (`providers-1.md` 2.7): create in the background, read, cancel, and
-//! the file behind a key. Whatever is not said there is left out: conversations, streams, edits, extensions.
+//! The Interactions API, as far as it makes videos (<https://ai.google.dev/gemini-api/docs/omni>): create in the
+//! background, read, cancel, and the file behind a key. Whatever is not said there is left out: conversations, streams,
+//! edits, extensions.
 //!
 //! Tokens of a second of video: 5,792 at 720p is documented; the other resolutions are reckoned back from their prices.
 

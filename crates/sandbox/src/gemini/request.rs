@@ -1,5 +1,6 @@
 //! What `generateContent` takes from an image model: Google's checks of the body, and the pixels that a shape and a
-//! scale mean (`providers-1.md` 2.2). Field names may be written in snake case, as in every Google API.
+//! scale mean (<https://ai.google.dev/gemini-api/docs/image-generation>). Field names may be written in snake case, as
+//! in every Google API.
 
 use super::Host;
 use super::error::Refusal;

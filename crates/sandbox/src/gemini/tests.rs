@@ -1,4 +1,4 @@
-//! Both of Google's simulators against the fact sheet.
+//! Both of Google's simulators against Google's documentation.
 
 use super::super::Sandbox;
 use crate::catalog::load;

@@ -1,4 +1,4 @@
-//! Tokens and their price, after Google's price table (`providers-1.md` 2.8, 2026-11).
+//! Tokens and their price, after Google's price table (<https://ai.google.dev/gemini-api/docs/pricing>, 2026-11).
 //!
 //! Assumed, because nobody has published it: an input picture is 560 tokens on every model, as it is on
 //! `gemini-3-pro-image`; the larger scales of `gemini-nano-banana-2.1` cost as many tokens as those of

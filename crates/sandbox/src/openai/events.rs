@@ -1,4 +1,4 @@
-//! A streamed answer: unfinished pictures, then each finished one (`providers-1.md` 1.6).
+//! A streamed answer: unfinished pictures, then each finished one.
 
 use super::super::easel::Motif;
 use super::super::mischief;

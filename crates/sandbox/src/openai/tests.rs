@@ -1,4 +1,4 @@
-//! Edits, against the fact sheet (1.3), with the real catalog.
+//! Edits, against the API reference, with the real catalog.
 
 use crate::Sandbox;
 use crate::catalog::load;

@@ -1,5 +1,5 @@
-//! Tokens and their price, after OpenAI's calculator and price table (`providers-1.md` 1.8, 2026-11). Written apart
-//! from the gateway's own estimate, and from its catalog, so that the two can disagree.
+//! Tokens and their price, after OpenAI's calculator and price table (<https://developers.openai.com/api/docs/pricing>,
+//! 2026-11). Written apart from the gateway's own estimate, and from its catalog, so that the two can disagree.
 
 use super::request::Order;
 use crate::base::Usd;
@@ -36,7 +36,7 @@ fn prices(model: &str) -> (u64, u64, u64) {
 }
 
 /// Tokens of the pictures to edit: 65 and 129 for each tile of 512, the short side shrunk to 512 first. That is the
-/// rule of the first GPT Image model; those of the later ones are not in the fact sheet.
+/// rule of the first GPT Image model; those of the later ones are not published.
 fn seen_tokens(order: &Order) -> u64 {
     let tiles = |size: &Size| {
         let (long, short) = (size.width.max(size.height), size.width.min(size.height));
@@ -51,7 +51,7 @@ fn text_tokens(prompt: &str) -> u64 {
 }
 
 fn image_tokens(order: &Order) -> u64 {
-    // Each unfinished picture is a hundred tokens (`providers-1.md` 1.2).
+    // Each unfinished picture is a hundred tokens (the API reference on `partial_images`).
     u64::from(order.n)
         * (tokens_of_one(order.size, factor(&order.model, &order.quality)) + 100 * u64::from(order.stream.unwrap_or(0)))
 }

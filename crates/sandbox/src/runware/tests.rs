@@ -1,4 +1,4 @@
-//! The simulator against the fact sheet (`providers-2.md` 3.1 to 3.7).
+//! The simulator against Runware's documentation.
 
 use crate::Sandbox;
 use crate::catalog::load;

@@ -1,5 +1,5 @@
-//! xAI's price table in ticks, ten thousand millionths of a dollar (`providers-1.md` 3.7, 2026-11). Written apart from
-//! the gateway's catalog, so that the two can disagree.
+//! xAI's price table in ticks, ten thousand millionths of a dollar (<https://docs.x.ai/developers/models>, 2026-11).
+//! Written apart from the gateway's catalog, so that the two can disagree.
 
 use crate::base::Usd;
 

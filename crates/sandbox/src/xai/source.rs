@@ -1,7 +1,7 @@
 //! The video that an edit or an extension starts from: an MP4 of a length that the endpoint takes.
 
 use super::error::Refusal;
-use super::request::text;
+use super::fields::text;
 use crate::media::{Container, Probe, VideoFacts};
 use serde_json::{Map, Value};
 use std::ops::RangeInclusive;

@@ -1,4 +1,4 @@
-//! The dialect, against the fact sheet (section 3), with the real catalog.
+//! The dialect, against the documentation, with the real catalog.
 
 use crate::Sandbox;
 use crate::catalog::load;

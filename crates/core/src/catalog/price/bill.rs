@@ -1,6 +1,5 @@
 //! What a call comes to: the estimate before it and the charge after it.
 
-use super::tokens::foresee;
 use super::{Flow, Metric, Price};
 use crate::base::Usd;
 use crate::job::{Tokens, Usage};
@@ -169,7 +168,7 @@ impl Price {
 
     fn foresee(&self, made: &Made<'_>) -> Option<Vec<Component>> {
         let tokens = match &self.tokens {
-            Some(rule) => Some(foresee(rule, made)?),
+            Some(rule) => Some(rule.foresee(made)?),
             None if self.counts_tokens() => return None,
             None => None,
         };

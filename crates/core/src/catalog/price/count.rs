@@ -83,7 +83,8 @@ impl PriceLine {
     }
 
     /// The megapixels of a picture, rounded as the provider rounds. One of 1,048,576 px and started ones whole is how BFL
-    /// and fal count (`lumenfall-api.md` 21.1, `providers-2.md` 1.9, 2026-11): 1024x1024 is one, 1025x1024 is two.
+    /// and fal count (<https://docs.bfl.ai/quick_start/pricing>, the pages under <https://fal.ai/models>, 2026-11):
+    /// 1024x1024 is one, 1025x1024 is two.
     fn megapixels(&self, size: Size) -> Decimal {
         let exact = Decimal::from(size.area()) / Decimal::from(self.megapixel.max(1));
         match self.round {

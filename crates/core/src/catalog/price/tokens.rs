@@ -14,13 +14,14 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TokenEstimate {
-    /// OpenAI's calculator for GPT Image 2 (`providers-1.md` 1.8, checked 2026-11 against OpenAI's price table).
+    /// OpenAI's calculator for GPT Image 2 (checked 2026-11 against <https://developers.openai.com/api/docs/pricing>).
     GptImage,
     /// The same for GPT Image 2.5, both of them: factors 16, 24, 48, 64 and 96, which give fal's 25 prices of it (five
     /// qualities at five sizes, `fal.toml`, 2026-09-30) to the token at OpenAI's 30 dollars per million.
     #[serde(rename = "gpt-image-2.5")]
     GptImage25,
-    /// Pixels × 24 frames × seconds / 1024, as Seedance is billed (`providers-3.md` 1.6).
+    /// Pixels × 24 frames × seconds / 1024, as Seedance is billed
+    /// (<https://docs.byteplus.com/en/docs/ModelArk/1544106>).
     Seedance,
     /// So many for each picture or second, by the scale asked for.
     Tiers(Tiers),
@@ -45,40 +46,42 @@ pub struct Tiers {
     pub each_second: bool,
 }
 
-/// The tokens of a call that is yet to be made. `None` when its scale is not in the table.
-pub(super) fn foresee(rule: &TokenEstimate, made: &Made<'_>) -> Option<Tokens> {
-    let text = |name: &str| made.input.and_then(|input| input.get(name)).and_then(Value::as_str);
-    let calls = u64::from(made.calls);
-    let prompt = text("prompt").map_or(0, |prompt| prompt.chars().count() as u64);
-    let read = Tokens { text_in: prompt.div_ceil(4) * calls, ..Tokens::default() };
-    let videos = Decimal::from(made.sizes.len());
-    Some(match rule {
-        TokenEstimate::GptImage | TokenEstimate::GptImage25 => {
-            let quality = text("quality").unwrap_or("auto");
-            let factor =
-                if *rule == TokenEstimate::GptImage { gpt_image_factor(quality) } else { gpt_image_25_factor(quality) };
-            Tokens {
-                image_in: made.given.iter().map(|size| gpt_image_seen(*size)).sum::<u64>() * calls,
-                image_out: made.sizes.iter().map(|size| gpt_image_drawn(*size, factor)).sum(),
-                ..read
+impl TokenEstimate {
+    /// The tokens of a call that is yet to be made. `None` when its scale is not in the table.
+    pub(super) fn foresee(&self, made: &Made<'_>) -> Option<Tokens> {
+        let text = |name: &str| made.input.and_then(|input| input.get(name)).and_then(Value::as_str);
+        let calls = u64::from(made.calls);
+        let prompt = text("prompt").map_or(0, |prompt| prompt.chars().count() as u64);
+        let read = Tokens { text_in: prompt.div_ceil(4) * calls, ..Tokens::default() };
+        let videos = Decimal::from(made.sizes.len());
+        Some(match self {
+            Self::GptImage | Self::GptImage25 => {
+                let quality = text("quality").unwrap_or("auto");
+                let factor =
+                    if *self == Self::GptImage { gpt_image_factor(quality) } else { gpt_image_25_factor(quality) };
+                Tokens {
+                    image_in: made.given.iter().map(|size| gpt_image_seen(*size)).sum::<u64>() * calls,
+                    image_out: made.sizes.iter().map(|size| gpt_image_drawn(*size, factor)).sum(),
+                    ..read
+                }
             }
-        }
-        TokenEstimate::Seedance => {
-            let pixels = Decimal::from(made.sizes.iter().map(|size| size.area()).sum::<u64>());
-            let tokens = pixels.checked_mul(Decimal::from(24))?.checked_mul(made.seconds)? / Decimal::from(1024);
-            Tokens { image_out: tokens.round().to_u64()?, ..Tokens::default() }
-        }
-        TokenEstimate::Tiers(tiers) => {
-            let scale = text(&tiers.field).unwrap_or(&tiers.usual);
-            let each = Decimal::from(*tiers.output.get(scale)?);
-            let units = if tiers.each_second { made.seconds * videos } else { videos };
-            Tokens {
-                image_in: tiers.input * made.given.len() as u64 * calls,
-                image_out: each.checked_mul(units)?.round().to_u64()?,
-                ..read
+            Self::Seedance => {
+                let pixels = Decimal::from(made.sizes.iter().map(|size| size.area()).sum::<u64>());
+                let tokens = pixels.checked_mul(Decimal::from(24))?.checked_mul(made.seconds)? / Decimal::from(1024);
+                Tokens { image_out: tokens.round().to_u64()?, ..Tokens::default() }
             }
-        }
-    })
+            Self::Tiers(tiers) => {
+                let scale = text(&tiers.field).unwrap_or(&tiers.usual);
+                let each = Decimal::from(*tiers.output.get(scale)?);
+                let units = if tiers.each_second { made.seconds * videos } else { videos };
+                Tokens {
+                    image_in: tiers.input * made.given.len() as u64 * calls,
+                    image_out: each.checked_mul(units)?.round().to_u64()?,
+                    ..read
+                }
+            }
+        })
+    }
 }
 
 /// The calculator's factor of the long edge, by quality.
@@ -121,8 +124,8 @@ fn gpt_image_seen(size: Size) -> u64 {
 mod tests {
     use super::*;
 
-    /// OpenAI's table of output prices for gpt-image-2, `providers-1.md` 1.8: 0.006 / 0.053 / 0.211 for squares and
-    /// 0.005 / 0.041 / 0.165 for 1536x1024, each rounded to a tenth of a cent.
+    /// OpenAI's table of output prices for gpt-image-2 (<https://developers.openai.com/api/docs/pricing>): 0.006 /
+    /// 0.053 / 0.211 for squares and 0.005 / 0.041 / 0.165 for 1536x1024, each rounded to a tenth of a cent.
     #[test]
     fn the_calculator_reproduces_the_published_table() {
         for (size, table) in
