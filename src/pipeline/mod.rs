@@ -1,7 +1,7 @@
 //! What happens to a request: it is planned, its intent is recorded, it is run, and its cost is booked.
 //!
 //! Layers, from the bottom: `upstream`, `routing`, `planning`, `engine`, `ledger`, `retention`, `response`, `gateway`,
-//! `jobs`. `tests/architecture.rs` holds them apart.
+//! `jobs`. `tests/architecture/` holds them apart.
 
 mod engine;
 mod gateway;

@@ -20,31 +20,30 @@ const LAYERS: &[(&str, &str)] = &[
          app       -> config api sandbox pipeline providers store catalog outbound job media fault error telemetry base
          config    -> api sandbox pipeline providers store outbound media telemetry error base
          api       -> pipeline store catalog job media error base
-         sandbox   -> catalog job media error base
+         sandbox   -> catalog job media base
          pipeline  -> providers outbound catalog store media job fault error base
-         providers -> outbound::call outbound::auth::AuthScheme job media fault base
          store     -> job error base
-         catalog   -> job media error base
-         outbound  -> fault error base
+         outbound  -> providers::auth providers::call fault error base
+         providers -> catalog job media fault base
+         error     -> catalog base
+         catalog   -> job media base
          fault     -> job::Usage base
          job       -> media base
-         media     -> error base
-         error     -> base
+         media     -> base
          telemetry -> base
          base      ->",
     ),
     (
         "pipeline",
-        "webhooks  -> gateway jobs
-         gateway   -> jobs ledger response engine planning routing upstream metrics
-         jobs      -> ledger response engine planning routing upstream metrics
-         ledger    -> response engine planning routing
-         response  -> engine planning routing
-         engine    -> planning routing upstream metrics
-         planning  -> routing upstream
-         routing   -> upstream metrics
-         upstream  ->
-         metrics   ->",
+        "jobs      -> gateway retention ledger engine planning routing upstream
+         gateway   -> response retention ledger engine planning routing upstream
+         response  -> ledger engine planning
+         retention -> ledger
+         ledger    -> engine planning routing
+         engine    -> planning routing upstream
+         planning  -> routing
+         routing   -> upstream
+         upstream  ->",
     ),
     (
         "store",
@@ -59,7 +58,7 @@ const LAYERS: &[(&str, &str)] = &[
 ];
 
 /// Modules that have no order inside yet: the table of their children and the rule against circles wait for it.
-const UNORDERED: &[&str] = &["api", "pipeline", "store"];
+const UNORDERED: &[&str] = &["api", "store"];
 
 #[test]
 fn modules_use_only_what_lies_below_them() {
