@@ -4,8 +4,8 @@
 //! A claim is never taken over. When its owner died, nobody can say from outside what was bought, so the key stays
 //! claimed until it expires, and the row of the request says what is known.
 
-use super::page::moment;
-use super::sql::Sql;
+use super::db::page::moment;
+use super::db::sql::Sql;
 use super::{Store, StoreError};
 use crate::base::Timestamp;
 use sqlx::Row;

@@ -4,8 +4,8 @@
 //! Every write of a worker is fenced by its lease: who has lost it changes nothing. Writes that arrive together share a
 //! transaction, as in the request log.
 
-use super::page::{List, Page, moment};
-use super::sql::{Conditions, Sql};
+use super::db::page::{List, Page, moment};
+use super::db::sql::{Conditions, Sql};
 use super::webhooks::{self, NewDelivery};
 use super::{Store, StoreError};
 use crate::base::Timestamp;

@@ -5,49 +5,31 @@
 //! money. Everything is read through a pool, so that a slow report never holds up the log. No statement has a name and no
 //! session has a state, so a pooler that lends connections by the transaction may stand in between.
 
-pub mod accounts;
-pub mod books;
-mod connect;
-mod credential;
-mod desk;
-mod error;
-pub mod export;
-pub mod idempotency;
-pub mod jobs;
-mod journal;
-pub mod key_terms;
-pub mod keys;
-mod known;
+mod db;
+mod idempotency;
+mod jobs;
+mod keys;
+mod ledger;
 mod open;
-pub mod page;
-mod partitions;
-pub mod payloads;
-mod posting;
-pub mod record;
-pub mod requests;
-mod rollup;
 mod routing;
-mod sql;
-pub mod summary;
-pub mod webhooks;
-pub mod writer;
+mod webhooks;
 
-pub use accounts::{AccountTerm, NewAccount};
-pub use books::{Account, Billing, Denial, LimitEvent, Limits, Used};
-pub use error::StoreError;
-pub use export::ExportFormat;
+pub use db::error::StoreError;
+pub use db::page::{Cursor, Page};
 pub use idempotency::{Claim, Claimed, Kept, KeptBody};
 pub use jobs::{JobRow, JobSave, JobStatus, LeasedJob, ListedJobs};
-pub use key_terms::KeyTerm;
-pub use keys::{Key, KeyStatus, ListedKeys, NewKey};
+pub use keys::accounts::{AccountTerm, NewAccount};
+pub use keys::repository::{Key, KeyStatus, ListedKeys, NewKey};
+pub use keys::update::KeyTerm;
+pub use ledger::export::ExportFormat;
+pub use ledger::limits::{Account, Billing, Denial, LimitEvent, Limits, Used};
+pub use ledger::payloads::{NewPayload, Purged};
+pub use ledger::record::{Record, Status};
+pub use ledger::requests::{Filter, Listed};
+pub use ledger::summary::{Group, GroupBy, Summary};
+pub use ledger::writer::{Stats, Writer};
 pub use open::Store;
-pub use page::{Cursor, Page};
-pub use payloads::{NewPayload, Purged};
-pub use record::{Record, Status};
-pub use requests::{Filter, Listed};
-pub use summary::{Group, GroupBy, Summary};
 pub use webhooks::{Delivery, ListedDeliveries, NewDelivery, Tried};
-pub use writer::{Stats, Writer};
 
 use serde::Deserialize;
 use std::fmt;

@@ -1,11 +1,11 @@
 //! The open database: how it is opened, and the ways to ask it.
 
-use super::connect::{Engine, Target};
-use super::desk::Desk;
-use super::journal::Journal;
-use super::known::Known;
-use super::sql::Sql;
-use super::writer::Writer;
+use super::db::connect::{Engine, Target};
+use super::db::sql::Sql;
+use super::keys::offline_cache::Known;
+use super::ledger::journal::Journal;
+use super::ledger::write_loop::Desk;
+use super::ledger::writer::Writer;
 use super::{Settings, StoreError};
 use crate::base::{Timestamp, id};
 use sqlx::any::AnyRow;
@@ -17,10 +17,10 @@ use tokio::time::timeout;
 /// An open database.
 #[derive(Clone)]
 pub struct Store {
-    pub(super) engine: Engine,
-    pub(super) pool: AnyPool,
+    pub(crate) engine: Engine,
+    pub(crate) pool: AnyPool,
     writer: Writer,
-    pub(super) known: Known,
+    pub(crate) known: Known,
     statement_timeout: u64,
 }
 
@@ -76,7 +76,7 @@ impl Store {
     }
 
     /// What lets replicas that lease at the same time pass each other by. SQLite lets one writer in at a time anyway.
-    pub(super) const fn skip_locked(&self) -> &'static str {
+    pub(crate) const fn skip_locked(&self) -> &'static str {
         match self.engine {
             Engine::Sqlite => "",
             Engine::Postgres => " FOR UPDATE SKIP LOCKED",
@@ -95,7 +95,7 @@ impl Store {
     }
 
     /// Asks for rows.
-    pub(super) async fn rows(&self, sql: Sql) -> Result<Vec<AnyRow>, StoreError> {
+    pub(crate) async fn rows(&self, sql: Sql) -> Result<Vec<AnyRow>, StoreError> {
         let mut connection = self.pool.acquire().await?;
         if self.engine == Engine::Sqlite {
             return Ok(sql.query().fetch_all(&mut *connection).await?);
@@ -109,12 +109,12 @@ impl Store {
     }
 
     /// Asks for one row.
-    pub(super) async fn row(&self, sql: Sql) -> Result<Option<AnyRow>, StoreError> {
+    pub(crate) async fn row(&self, sql: Sql) -> Result<Option<AnyRow>, StoreError> {
         Ok(self.rows(sql).await?.into_iter().next())
     }
 
     /// Changes rows outside the log and returns them.
-    pub(super) async fn changed(&self, sql: Sql) -> Result<Vec<AnyRow>, StoreError> {
+    pub(crate) async fn changed(&self, sql: Sql) -> Result<Vec<AnyRow>, StoreError> {
         let mut connection = self.pool.acquire().await?;
         let mut transaction = connection.begin_with(self.engine.begin_write()).await?;
         let rows = sql.query().fetch_all(&mut *transaction).await?;
@@ -123,7 +123,7 @@ impl Store {
     }
 
     /// Changes something outside the log; how many rows it was.
-    pub(super) async fn run(&self, sql: Sql) -> Result<u64, StoreError> {
+    pub(crate) async fn run(&self, sql: Sql) -> Result<u64, StoreError> {
         let mut connection = self.pool.acquire().await?;
         let mut transaction = connection.begin_with(self.engine.begin_write()).await?;
         let done = sql.query().execute(&mut *transaction).await?;

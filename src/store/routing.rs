@@ -1,6 +1,6 @@
 //! What operators said about routes, kept for every replica and over restarts.
 
-use super::sql::Sql;
+use super::db::sql::Sql;
 use super::{Store, StoreError};
 use crate::base::Timestamp;
 use sqlx::Row;

@@ -1,7 +1,7 @@
 //! Webhooks: each account's signing secret, and the queue of deliveries, leased like jobs.
 
-use super::page::{List, Page, moment};
-use super::sql::{Conditions, Sql};
+use super::db::page::{List, Page, moment};
+use super::db::sql::{Conditions, Sql};
 use super::{Store, StoreError};
 use crate::base::{Secret, Timestamp, id};
 use sqlx::Row;
@@ -201,7 +201,7 @@ impl Store {
 }
 
 /// The statement that queues a delivery, for other writers' transactions.
-pub(super) fn insert(delivery: &NewDelivery) -> Result<Sql, StoreError> {
+pub(crate) fn insert(delivery: &NewDelivery) -> Result<Sql, StoreError> {
     let mut sql = Sql::new(
         "INSERT INTO webhook_deliveries (id, created_at, account_id, event, url, payload, status, attempts, due_at) \
          VALUES (",

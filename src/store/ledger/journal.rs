@@ -7,8 +7,8 @@
 //! A line is a checksum, a space and a step as JSON. A last line that is torn (the machine stopped while it was written)
 //! was never acknowledged to anybody and is passed over; a bad line elsewhere is told and passed over.
 
-use super::credential::hash;
-use super::posting::Step;
+use super::transaction::Step;
+use crate::store::keys::credential::hash;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ const ENDING: &str = "journal";
 
 /// A file that is ours.
 #[derive(Debug)]
-pub(super) struct Journal {
+pub(crate) struct Journal {
     file: File,
     path: PathBuf,
     /// Up to here it holds whole lines.
@@ -31,14 +31,14 @@ pub(super) struct Journal {
 }
 
 /// Steps read back, and where the next ones begin.
-pub(super) struct Chunk {
-    pub(super) steps: Vec<Step>,
+pub(crate) struct Chunk {
+    pub(crate) steps: Vec<Step>,
     next: u64,
 }
 
 impl Journal {
     /// A new file for the process of that name.
-    pub(super) fn create(directory: &Path, owner: &str, limit: u64) -> io::Result<Self> {
+    pub(crate) fn create(directory: &Path, owner: &str, limit: u64) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
         let path = directory.join(format!("{owner}.{ENDING}"));
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
@@ -49,7 +49,7 @@ impl Journal {
     }
 
     /// The files that processes left behind which are gone.
-    pub(super) fn abandoned(directory: &Path) -> io::Result<Vec<Self>> {
+    pub(crate) fn abandoned(directory: &Path) -> io::Result<Vec<Self>> {
         fs::create_dir_all(directory)?;
         let mut found = Vec::new();
         for entry in fs::read_dir(directory)? {
@@ -77,22 +77,22 @@ impl Journal {
     }
 
     /// Whose it is or was.
-    pub(super) fn owner(&self) -> String {
+    pub(crate) fn owner(&self) -> String {
         self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     /// Whether it holds rows that the database does not have.
-    pub(super) fn has_rows(&self) -> bool {
+    pub(crate) fn has_rows(&self) -> bool {
         self.done < self.end
     }
 
     /// Whether new requests may still be let in. Final rows of those that run are always taken.
-    pub(super) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.end < self.limit
     }
 
     /// Adds steps; they are durable when this returns. After an error the file is as it was.
-    pub(super) fn append(&mut self, steps: &[Step]) -> io::Result<()> {
+    pub(crate) fn append(&mut self, steps: &[Step]) -> io::Result<()> {
         let mut lines = Vec::new();
         for step in steps {
             let json = serde_json::to_string(step)?;
@@ -115,7 +115,7 @@ impl Journal {
     }
 
     /// The next steps that the database does not have.
-    pub(super) fn read(&mut self, most: usize) -> io::Result<Chunk> {
+    pub(crate) fn read(&mut self, most: usize) -> io::Result<Chunk> {
         self.file.seek(SeekFrom::Start(self.done))?;
         let mut reader = BufReader::new(&self.file);
         let mut chunk = Chunk { steps: Vec::new(), next: self.done };
@@ -143,7 +143,7 @@ impl Journal {
     }
 
     /// The database has that chunk. When it has everything, the file starts anew.
-    pub(super) fn finish(&mut self, chunk: &Chunk) -> io::Result<()> {
+    pub(crate) fn finish(&mut self, chunk: &Chunk) -> io::Result<()> {
         self.done = chunk.next;
         if !self.has_rows() {
             self.file.set_len(0)?;
@@ -154,7 +154,7 @@ impl Journal {
     }
 
     /// Removes the file, which must have nothing left in it.
-    pub(super) fn remove(self) -> io::Result<()> {
+    pub(crate) fn remove(self) -> io::Result<()> {
         fs::remove_file(&self.path)
     }
 }

@@ -1,13 +1,13 @@
 //! Accounts: how they pay, what was paid in, what is left.
 
-use super::books::{Account, Billing};
-use super::connect::Engine;
-use super::page::moment;
-use super::posting::Books;
-use super::record::stored_name;
-use super::sql::{Conditions, Kind, Sql, rows_of_json};
-use super::{Store, StoreError};
 use crate::base::{Timestamp, Usd, id};
+use crate::store::db::connect::Engine;
+use crate::store::db::page::moment;
+use crate::store::db::sql::{Conditions, Kind, Sql, rows_of_json};
+use crate::store::ledger::limits::{Account, Billing};
+use crate::store::ledger::record::stored_name;
+use crate::store::ledger::transaction::Books;
+use crate::store::{Store, StoreError};
 use serde_json::json;
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -67,7 +67,7 @@ impl NewAccount {
     }
 }
 
-pub(super) const SHOWN: &str = "id, name, created_at, billing, balance, reserved, credit_limit, topped_up, \
+pub(crate) const SHOWN: &str = "id, name, created_at, billing, balance, reserved, credit_limit, topped_up, \
                                 webhook_url";
 
 impl Store {
@@ -137,7 +137,7 @@ impl Store {
 }
 
 /// Reads a row of [`SHOWN`].
-pub(super) fn read(row: &AnyRow) -> Result<Account, StoreError> {
+pub(crate) fn read(row: &AnyRow) -> Result<Account, StoreError> {
     let billing: String = row.try_get("billing")?;
     let usd = |column: &str| row.try_get::<i64, _>(column).map(Usd::from_micros);
     Ok(Account {
@@ -158,7 +158,7 @@ pub(super) fn read(row: &AnyRow) -> Result<Account, StoreError> {
 }
 
 /// The statement that stores what a transaction did to its accounts, which it holds locked.
-pub(super) fn write_back(engine: Engine, books: &Books) -> Result<Option<Sql>, StoreError> {
+pub(crate) fn write_back(engine: Engine, books: &Books) -> Result<Option<Sql>, StoreError> {
     if books.accounts.is_empty() {
         return Ok(None);
     }

@@ -1,21 +1,21 @@
 //! One SQL text for both databases: numbered placeholders that are written and bound in one step.
 
-use super::StoreError;
 use super::connect::Engine;
+use crate::store::StoreError;
 use sqlx::any::AnyArguments;
 use sqlx::query::Query;
 use sqlx::{Any, Arguments, AssertSqlSafe, Encode, Type};
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Text,
     Number,
 }
 
 /// Rows sent as one parameter, a JSON array of objects with these columns: `SELECT a, b FROM …`. One text and one
 /// plan whatever their number, and no limit on placeholders.
-pub(super) fn rows_of_json(
+pub(crate) fn rows_of_json(
     engine: Engine,
     columns: &[(&str, Kind)],
     rows: &impl serde::Serialize,
@@ -41,7 +41,7 @@ pub(super) fn rows_of_json(
 
 /// A value in a condition.
 #[derive(Debug, Clone)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Text(String),
     Number(i64),
 }
@@ -61,31 +61,31 @@ impl From<i64> for Value {
 
 /// A statement in the making. Its text comes from this room only; what callers say goes in as bound values.
 #[derive(Default)]
-pub(super) struct Sql {
+pub(crate) struct Sql {
     text: String,
     arguments: AnyArguments,
 }
 
 impl Sql {
-    pub(super) fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         Self { text: text.to_owned(), arguments: AnyArguments::default() }
     }
 
     /// Goes on with the text.
-    pub(super) fn push(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn push(&mut self, text: &str) -> &mut Self {
         self.text.push_str(text);
         self
     }
 
     /// Writes the next placeholder and binds it.
-    pub(super) fn bind<'t>(&mut self, value: impl Encode<'t, Any> + Type<Any>) -> Result<&mut Self, StoreError> {
+    pub(crate) fn bind<'t>(&mut self, value: impl Encode<'t, Any> + Type<Any>) -> Result<&mut Self, StoreError> {
         self.arguments.add(value).map_err(sqlx::Error::Encode)?;
         let number = self.arguments.len().to_string();
         Ok(self.push("$").push(&number))
     }
 
     /// Writes and binds a condition's value.
-    pub(super) fn value(&mut self, value: &Value) -> Result<&mut Self, StoreError> {
+    pub(crate) fn value(&mut self, value: &Value) -> Result<&mut Self, StoreError> {
         match value {
             Value::Text(text) => self.bind(text.clone()),
             Value::Number(number) => self.bind(*number),
@@ -93,7 +93,7 @@ impl Sql {
     }
 
     /// Writes and binds a list, `($1, $2, …)`. It must not be empty.
-    pub(super) fn list<'t>(&mut self, texts: impl IntoIterator<Item = &'t str>) -> Result<&mut Self, StoreError> {
+    pub(crate) fn list<'t>(&mut self, texts: impl IntoIterator<Item = &'t str>) -> Result<&mut Self, StoreError> {
         self.push("(");
         for (number, text) in texts.into_iter().enumerate() {
             self.push(if number == 0 { "" } else { ", " }).bind(text.to_owned())?;
@@ -103,30 +103,30 @@ impl Sql {
 
     /// Ready to run. Never a named statement: behind a pooler that lends connections by the transaction (PgBouncer), a name
     /// from one transaction may not be there in the next, or be there twice.
-    pub(super) fn query(self) -> Query<'static, Any, AnyArguments> {
+    pub(crate) fn query(self) -> Query<'static, Any, AnyArguments> {
         sqlx::query_with(AssertSqlSafe(self.text), self.arguments).persistent(false)
     }
 }
 
 /// What a list is narrowed down to. Kept apart from the statement because a page asks more than one question.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Conditions(Vec<(&'static str, Option<Value>)>);
+pub(crate) struct Conditions(Vec<(&'static str, Option<Value>)>);
 
 impl Conditions {
     /// Adds a condition that needs no value, such as `revoked_at IS NULL`.
-    pub(super) fn is(&mut self, condition: &'static str) {
+    pub(crate) fn is(&mut self, condition: &'static str) {
         self.0.push((condition, None));
     }
 
     /// Adds `comparison value` (`comparison` is `column =` and the like) when there is a value.
-    pub(super) fn when(&mut self, comparison: &'static str, value: Option<impl Into<Value>>) {
+    pub(crate) fn when(&mut self, comparison: &'static str, value: Option<impl Into<Value>>) {
         if let Some(value) = value {
             self.0.push((comparison, Some(value.into())));
         }
     }
 
     /// Writes `WHERE …`.
-    pub(super) fn write(&self, sql: &mut Sql) -> Result<(), StoreError> {
+    pub(crate) fn write(&self, sql: &mut Sql) -> Result<(), StoreError> {
         // A condition that always holds, so that callers can go on with AND.
         sql.push(" WHERE 1 = 1");
         for (comparison, value) in &self.0 {

@@ -1,15 +1,15 @@
 //! Keys: making, finding, changing, rotating and revoking them. A secret leaves this file once, when it is made.
 
-use super::books::{Limits, Used};
-use super::connect::Engine;
 use super::credential::{self, Credential};
-use super::key_terms::list_text;
-use super::page::{List, Page, moment};
-use super::posting::Books;
-use super::record::stored_name;
-use super::sql::{Conditions, Kind, Sql, rows_of_json};
-use super::{Store, StoreError};
+use super::update::list_text;
 use crate::base::{Secret, Timestamp, Usd, id};
+use crate::store::db::connect::Engine;
+use crate::store::db::page::{List, Page, moment};
+use crate::store::db::sql::{Conditions, Kind, Sql, rows_of_json};
+use crate::store::ledger::limits::{Limits, Used};
+use crate::store::ledger::record::stored_name;
+use crate::store::ledger::transaction::Books;
+use crate::store::{Store, StoreError};
 use serde_json::json;
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -86,9 +86,9 @@ const CARD: &str = "id, account_id, name, last_four, admin, allowed_models, crea
 /// What bounds it.
 const LIMITS: &str = "budget, budget_daily, budget_monthly, budget_soft, rate_limit_rpm, max_concurrent";
 /// What bounds it and what it has used.
-pub(super) const BOUNDS: &str = "budget, budget_daily, budget_monthly, budget_soft, rate_limit_rpm, max_concurrent, \
+pub(crate) const BOUNDS: &str = "budget, budget_daily, budget_monthly, budget_soft, rate_limit_rpm, max_concurrent, \
                                  reserved, running, spent, day, spent_day, month, spent_month, minute, begun";
-pub(super) static SHOWN: LazyLock<String> = LazyLock::new(|| format!("{CARD}, {BOUNDS}"));
+pub(crate) static SHOWN: LazyLock<String> = LazyLock::new(|| format!("{CARD}, {BOUNDS}"));
 /// The counters, in the order of [`BOUNDS`].
 const COUNTERS: [&str; 9] =
     ["reserved", "running", "spent", "day", "spent_day", "month", "spent_month", "minute", "begun"];
@@ -219,7 +219,7 @@ fn insert(parts: &Credential<'_>, new: &NewKey, now: Timestamp) -> Result<Sql, S
     Ok(sql)
 }
 
-pub(super) fn one(id: &str, account: Option<&str>) -> Conditions {
+pub(crate) fn one(id: &str, account: Option<&str>) -> Conditions {
     let mut conditions = Conditions::default();
     conditions.when("id =", Some(id));
     conditions.when("account_id =", account);
@@ -237,7 +237,7 @@ fn account_fault(error: StoreError, new: &NewKey) -> StoreError {
 }
 
 /// Reads the columns of [`BOUNDS`].
-pub(super) fn read_bounds(row: &AnyRow) -> Result<(Limits, Used), StoreError> {
+pub(crate) fn read_bounds(row: &AnyRow) -> Result<(Limits, Used), StoreError> {
     let number = |column: &str| row.try_get::<i64, _>(column);
     let maybe = |column: &str| row.try_get::<Option<i64>, _>(column);
     let usd = |column: &str| number(column).map(Usd::from_micros);
@@ -264,7 +264,7 @@ pub(super) fn read_bounds(row: &AnyRow) -> Result<(Limits, Used), StoreError> {
 }
 
 /// The statement that stores what a transaction did to its keys, which it holds locked.
-pub(super) fn write_back(engine: Engine, books: &Books) -> Result<Option<Sql>, StoreError> {
+pub(crate) fn write_back(engine: Engine, books: &Books) -> Result<Option<Sql>, StoreError> {
     if books.keys.is_empty() {
         return Ok(None);
     }
@@ -284,7 +284,7 @@ pub(super) fn write_back(engine: Engine, books: &Books) -> Result<Option<Sql>, S
 }
 
 /// Reads a row of [`SHOWN`].
-pub(super) fn read(row: &AnyRow) -> Result<Key, StoreError> {
+pub(crate) fn read(row: &AnyRow) -> Result<Key, StoreError> {
     let models: String = row.try_get("allowed_models")?;
     // A list that cannot be read must not become "all models".
     let allowed_models =

@@ -5,9 +5,9 @@
 use super::record::stored_name;
 use super::requests::Filter;
 use super::rollup::{EVERYBODY, Lens};
-use super::sql::Sql;
-use super::{Store, StoreError};
 use crate::base::{Timestamp, Usd};
+use crate::store::db::sql::Sql;
+use crate::store::{Store, StoreError};
 use sqlx::Row;
 
 /// What a summary is broken down by.

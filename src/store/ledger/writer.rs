@@ -3,10 +3,10 @@
 //! transactions, not by round trips. While the database is away, rows go to the journal, and into the database in their
 //! order when it is back.
 
-use super::StoreError;
-use super::desk::Desk;
-use super::posting::{Act, Step};
 use super::record::Record;
+use super::transaction::{Act, Step};
+use super::write_loop::Desk;
+use crate::store::StoreError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -45,17 +45,17 @@ pub struct Stats {
 
 /// What the writer counts.
 #[derive(Default)]
-pub(super) struct Counters {
-    pub(super) rows: AtomicU64,
-    pub(super) transactions: AtomicU64,
-    pub(super) journaled: AtomicU64,
+pub(crate) struct Counters {
+    pub(crate) rows: AtomicU64,
+    pub(crate) transactions: AtomicU64,
+    pub(crate) journaled: AtomicU64,
     /// Whether rows could go to a journal now.
-    pub(super) journal_has_room: AtomicBool,
+    pub(crate) journal_has_room: AtomicBool,
 }
 
 /// A row that waits to be written.
-pub(super) struct Entry {
-    pub(super) step: Step,
+pub(crate) struct Entry {
+    pub(crate) step: Step,
     deadline: Instant,
     /// Who waits. Taken when the entry has come to its end.
     done: Option<oneshot::Sender<Result<(), StoreError>>>,
@@ -63,7 +63,7 @@ pub(super) struct Entry {
 
 impl Writer {
     /// Starts writing at that desk.
-    pub(super) fn start(desk: Desk) -> Self {
+    pub(crate) fn start(desk: Desk) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let (stop, stopped) = watch::channel(false);
         let counters = Arc::clone(&desk.counters);
@@ -115,7 +115,7 @@ impl Writer {
     }
 
     /// Takes nothing more, writes what waits, ends.
-    pub(super) async fn stop(&self) {
+    pub(crate) async fn stop(&self) {
         self.stop.send_replace(true);
         if let Some(task) = self.task.lock().await.take()
             && let Err(error) = task.await
@@ -133,18 +133,18 @@ fn entry(act: Act, record: Record, patience: Duration) -> (Entry, oneshot::Recei
 
 impl Entry {
     /// Whether writing it still makes sense.
-    pub(super) fn is_wanted(&self) -> bool {
+    pub(crate) fn is_wanted(&self) -> bool {
         let left = self.done.as_ref().is_none_or(oneshot::Sender::is_closed);
         Instant::now() < self.deadline && (self.step.act == Act::Close || !left)
     }
 
     /// It is durable. Whether somebody was there to hear it.
-    pub(super) fn acknowledge(&mut self) -> bool {
+    pub(crate) fn acknowledge(&mut self) -> bool {
         self.done.take().is_some_and(|done| done.send(Ok(())).is_ok())
     }
 
     /// It will not be written. A final row goes to the log of the process whole, so that it can be entered by hand.
-    pub(super) fn refuse(&mut self, error: StoreError) {
+    pub(crate) fn refuse(&mut self, error: StoreError) {
         let Some(done) = self.done.take() else { return };
         if self.step.act == Act::Close {
             let row = serde_json::to_string(&self.step.record).unwrap_or_default();

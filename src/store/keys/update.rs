@@ -1,10 +1,10 @@
 //! The terms of a key: what its maker says of it, when it is made and later.
 
-use super::keys::{Key, NewKey, one};
-use super::record::stored_name;
-use super::sql::Sql;
-use super::{Store, StoreError};
+use super::repository::{Key, NewKey, one};
 use crate::base::{Timestamp, Usd};
+use crate::store::db::sql::Sql;
+use crate::store::ledger::record::stored_name;
+use crate::store::{Store, StoreError};
 
 /// One thing that a key's maker says of it and may say anew later.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +97,6 @@ impl Store {
 }
 
 /// A list as a column holds it.
-pub(super) fn list_text(texts: &[String]) -> Result<String, StoreError> {
+pub(crate) fn list_text(texts: &[String]) -> Result<String, StoreError> {
     Ok(serde_json::to_string(texts).map_err(|error| sqlx::Error::Encode(error.into()))?)
 }

@@ -5,17 +5,17 @@
 //! can be repeated, a journal replayed from its start, and a row corrected, and nothing is counted twice. Locks are taken
 //! in one order everywhere (accounts, keys, rows, sums; each by its key), so that replicas never wait in a circle.
 
-use super::StoreError;
-use super::accounts;
-use super::books::{Account, Change, Denial, LimitEvent, Limits, Used};
-use super::connect::Engine;
-use super::error::is_refusal;
-use super::keys;
+use super::limits::{Account, Change, Denial, LimitEvent, Limits, Used};
 use super::record::{COLUMNS, Record, Status};
 use super::rollup::Rollup;
-use super::sql::{Kind, Sql, rows_of_json};
-use super::webhooks::{self, NewDelivery};
 use crate::base::{Timestamp, Usd, id};
+use crate::store::StoreError;
+use crate::store::db::connect::Engine;
+use crate::store::db::error::is_refusal;
+use crate::store::db::sql::{Kind, Sql, rows_of_json};
+use crate::store::keys::accounts;
+use crate::store::keys::repository as keys;
+use crate::store::webhooks::{self, NewDelivery};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::{Any, AnyConnection, Connection, Row, Transaction};
@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What happens to a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Act {
+pub(crate) enum Act {
     /// Something is about to be spent: the estimate is reserved, or the request denied. Never overwrites a row.
     Open,
     /// The same, but it was let in already, while the database was away.
@@ -38,14 +38,14 @@ pub(super) enum Act {
 
 /// One step of one row.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Step {
-    pub(super) act: Act,
-    pub(super) record: Record,
+pub(crate) struct Step {
+    pub(crate) act: Act,
+    pub(crate) record: Record,
 }
 
 /// Why a transaction did not happen.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// A row was refused and would be again.
     Refused(String),
     /// The database is away, or busy, or full: it may take the same rows later.
@@ -77,20 +77,20 @@ impl From<Failure> for StoreError {
 }
 
 /// What a transaction came to.
-pub(super) struct Posted {
+pub(crate) struct Posted {
     /// For each step whether it was let in, in their order.
-    pub(super) verdicts: Vec<Result<(), Denial>>,
+    pub(crate) verdicts: Vec<Result<(), Denial>>,
     /// The accounts and keys as they are now.
-    pub(super) books: Books,
+    pub(crate) books: Books,
     /// Limits that were crossed.
-    pub(super) events: Vec<LimitEvent>,
+    pub(crate) events: Vec<LimitEvent>,
 }
 
 /// Accounts and keys, locked. Rows may name some that do not exist: those have no limits.
 #[derive(Default)]
-pub(super) struct Books {
-    pub(super) accounts: BTreeMap<String, Account>,
-    pub(super) keys: BTreeMap<String, (Limits, Used)>,
+pub(crate) struct Books {
+    pub(crate) accounts: BTreeMap<String, Account>,
+    pub(crate) keys: BTreeMap<String, (Limits, Used)>,
 }
 
 /// A row with what belongs to the ledger alone.
@@ -103,7 +103,7 @@ struct Entry {
 }
 
 /// Writes these steps, in this order, in one transaction. `owner` is who runs what is opened.
-pub(super) async fn post(
+pub(crate) async fn post(
     connection: &mut AnyConnection,
     engine: Engine,
     owner: &str,
@@ -219,7 +219,7 @@ fn notice(event: &LimitEvent, url: String) -> NewDelivery {
 
 impl Books {
     /// Whether that request may begin.
-    pub(super) fn admit(&mut self, record: &Record) -> Result<(), Denial> {
+    pub(crate) fn admit(&mut self, record: &Record) -> Result<(), Denial> {
         if let Some(account) = self.accounts.get(&record.account_id) {
             account.admits(record.cost_estimate)?;
         }
@@ -230,7 +230,7 @@ impl Books {
     }
 
     /// Lets a request in without the database: what it needs is held here until the database is back.
-    pub(super) fn hold(&mut self, record: &Record) -> Result<(), Denial> {
+    pub(crate) fn hold(&mut self, record: &Record) -> Result<(), Denial> {
         self.admit(record)?;
         let entry =
             Entry { record: record.clone(), reserved: record.cost_estimate.map_or(0, Usd::micros), owner: None };
@@ -239,7 +239,7 @@ impl Books {
     }
 
     /// The counterpart of [`Books::hold`]: the request is over.
-    pub(super) fn release(&mut self, record: &Record) {
+    pub(crate) fn release(&mut self, record: &Record) {
         // A row that was never opened (refused before anything was spent) held nothing.
         let held = record.cost_estimate.is_some() || record.status != Status::Rejected;
         let opened = Entry {

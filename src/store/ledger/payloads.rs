@@ -1,9 +1,9 @@
 //! What was asked and answered, where the operator keeps it: text and links, never media bytes, and for some days only.
 
 use super::record::stored_name;
-use super::sql::{Conditions, Sql};
-use super::{Store, StoreError};
 use crate::base::Timestamp;
+use crate::store::db::sql::{Conditions, Sql};
+use crate::store::{Store, StoreError};
 use sqlx::Row;
 
 /// How many bytes of a payload are kept.

@@ -10,14 +10,14 @@ const PREFIX: &str = "lmnfl_";
 const LONGEST: usize = 200;
 
 /// A key in its two halves.
-pub(super) struct Credential<'a> {
-    pub(super) id: &'a str,
-    pub(super) secret: &'a str,
+pub(crate) struct Credential<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) secret: &'a str,
 }
 
 impl<'a> Credential<'a> {
     /// Takes a key apart; `None`, cheaply, for anything else.
-    pub(super) fn parse(full: &'a str) -> Option<Self> {
+    pub(crate) fn parse(full: &'a str) -> Option<Self> {
         if full.len() > LONGEST {
             return None;
         }
@@ -29,7 +29,7 @@ impl<'a> Credential<'a> {
     }
 
     /// The last characters, by which people recognise their key. Fewer when the secret is short.
-    pub(super) fn last_four(&self) -> &'a str {
+    pub(crate) fn last_four(&self) -> &'a str {
         let shown = (self.secret.len() / 2).min(4);
         // Secrets are ASCII.
         &self.secret[self.secret.len() - shown..]
@@ -37,17 +37,17 @@ impl<'a> Credential<'a> {
 }
 
 /// The key as it is handed out.
-pub(super) fn assemble(id: &str, secret: &str) -> String {
+pub(crate) fn assemble(id: &str, secret: &str) -> String {
     format!("{PREFIX}{id}.{secret}")
 }
 
 /// SHA-256 in hexadecimal: what is stored of a secret. Secrets are long and random, so a plain hash cannot be searched.
-pub(super) fn hash(secret: &str) -> String {
+pub(crate) fn hash(secret: &str) -> String {
     hex(&Sha256::digest(secret))
 }
 
 /// Whether two hashes are equal, in a time that does not tell where they differ.
-pub(super) fn matches(one: &str, other: &str) -> bool {
+pub(crate) fn matches(one: &str, other: &str) -> bool {
     one.as_bytes().ct_eq(other.as_bytes()).into()
 }
 

@@ -1,8 +1,8 @@
 //! Pages of a list, newest first, that stay put while rows are being added. The place in a list is a row, not a number.
 
 use super::sql::{Conditions, Sql};
-use super::{Store, StoreError};
 use crate::base::Timestamp;
+use crate::store::{Store, StoreError};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -29,24 +29,24 @@ pub enum Cursor {
 }
 
 /// A page as it was read.
-pub(super) struct Walked {
+pub(crate) struct Walked {
     /// Newest first.
-    pub(super) rows: Vec<AnyRow>,
-    pub(super) has_older: bool,
-    pub(super) has_newer: bool,
+    pub(crate) rows: Vec<AnyRow>,
+    pub(crate) has_older: bool,
+    pub(crate) has_newer: bool,
 }
 
 /// A list that can be paged: a table with `id`, `created_at` and `account_id`.
-pub(super) struct List<'a> {
-    pub(super) table: &'static str,
+pub(crate) struct List<'a> {
+    pub(crate) table: &'static str,
     /// The columns to read, `id` and `created_at` among them.
-    pub(super) columns: &'a str,
-    pub(super) conditions: &'a Conditions,
+    pub(crate) columns: &'a str,
+    pub(crate) conditions: &'a Conditions,
     /// Whose rows can serve as a cursor; everybody's when absent.
-    pub(super) account: Option<&'a str>,
+    pub(crate) account: Option<&'a str>,
     /// Whether an index holds the places of all that match, far apart as they may lie: then a page of them is picked there,
     /// and nothing else is read.
-    pub(super) picked: bool,
+    pub(crate) picked: bool,
 }
 
 /// The order of a list: time, then id for rows of one millisecond.
@@ -54,7 +54,7 @@ type Place = (i64, String);
 
 impl List<'_> {
     /// Reads one page; `None` when the cursor is no row of the table (or another account's).
-    pub(super) async fn walk(&self, store: &Store, page: &Page) -> Result<Option<Walked>, StoreError> {
+    pub(crate) async fn walk(&self, store: &Store, page: &Page) -> Result<Option<Walked>, StoreError> {
         let limit = page.limit.clamp(1, 1000) as usize;
         let (cursor, newer) = match &page.cursor {
             Cursor::Start => (None, false),
@@ -128,6 +128,6 @@ impl List<'_> {
 }
 
 /// Reads a moment that may be missing.
-pub(super) fn moment(row: &AnyRow, column: &str) -> Result<Option<Timestamp>, sqlx::Error> {
+pub(crate) fn moment(row: &AnyRow, column: &str) -> Result<Option<Timestamp>, sqlx::Error> {
     Ok(row.try_get::<Option<i64>, _>(column)?.map(Timestamp::from_millis))
 }

@@ -1,13 +1,13 @@
 //! The writer's desk: batches into transactions, into the journal while the database is away, and from the journal into the
 //! database when it is back.
 
-use super::StoreError;
-use super::connect::Target;
 use super::journal::Journal;
-use super::known::Known;
-use super::posting::{Act, Failure, Posted, Step, post};
 use super::record::Record;
+use super::transaction::{Act, Failure, Posted, Step, post};
 use super::writer::{Counters, Entry};
+use crate::store::StoreError;
+use crate::store::db::connect::Target;
+use crate::store::keys::offline_cache::Known;
 use sqlx::{AnyConnection, Connection};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,7 +28,7 @@ const STRAGGLERS: Duration = Duration::from_secs(1);
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
 /// Where the writing happens. One connection of its own, so that the log never queues behind reports.
-pub(super) struct Desk {
+pub(crate) struct Desk {
     target: Target,
     /// This process. Rows that it opens carry the name until they are closed.
     owner: String,
@@ -36,7 +36,7 @@ pub(super) struct Desk {
     journal: Option<Journal>,
     known: Known,
     connection: Option<AnyConnection>,
-    pub(super) counters: Arc<Counters>,
+    pub(crate) counters: Arc<Counters>,
     /// Opening rows that became durable after their callers had left: nothing was spent, so they are crossed out.
     abandoned: Vec<Record>,
     /// Final rows that neither the database nor the disk would take; they are tried until their time is over.
@@ -46,7 +46,7 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub(super) fn new(target: Target, owner: String, journal: Option<Journal>, known: Known) -> Self {
+    pub(crate) fn new(target: Target, owner: String, journal: Option<Journal>, known: Known) -> Self {
         let counters = Arc::new(Counters::default());
         counters.journal_has_room.store(journal.is_some(), Ordering::Relaxed);
         let (connection, abandoned, kept) = (None, Vec::new(), Vec::new());
@@ -54,7 +54,7 @@ impl Desk {
     }
 
     /// Brings what a process left behind into the database, and removes its file.
-    pub(super) async fn recover(mut self) -> Result<(), StoreError> {
+    pub(crate) async fn recover(mut self) -> Result<(), StoreError> {
         while self.owes() {
             if !self.catch_up().await {
                 return Err(StoreError::Silent);
@@ -66,7 +66,7 @@ impl Desk {
         Ok(())
     }
 
-    pub(super) async fn work(mut self, mut queue: mpsc::Receiver<Entry>, mut stopped: watch::Receiver<bool>) {
+    pub(crate) async fn work(mut self, mut queue: mpsc::Receiver<Entry>, mut stopped: watch::Receiver<bool>) {
         let mut stopping = false;
         loop {
             let mut batch = std::mem::take(&mut self.kept);

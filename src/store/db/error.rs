@@ -1,7 +1,7 @@
 //! What can go wrong with the database, in words that are safe in a log: no password, no row, no secret.
 
-use super::books::Denial;
 use crate::error::{Error, ErrorKind};
+use crate::store::ledger::limits::Denial;
 use std::time::Duration;
 
 /// A failure of the store.
@@ -87,7 +87,7 @@ fn denied(denial: &Denial) -> Error {
 
 /// Whether the database refused what a statement carried (a value too large, a broken constraint), so that the same
 /// rows would be refused again. Everything else may pass: connections, restarts, locks, full disks.
-pub(super) fn is_refusal(error: &sqlx::Error) -> bool {
+pub(crate) fn is_refusal(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Encode(_) => true,
         sqlx::Error::Database(cause) => cause.code().is_some_and(|code| match code.len() {

@@ -1,6 +1,6 @@
 //! From a URL to a prepared connection: which engine, what the operator may read about it, and its settings.
 
-use super::StoreError;
+use crate::store::StoreError;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection, Executor};
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The kinds of database that the gateway runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Engine {
+pub(crate) enum Engine {
     Sqlite,
     Postgres,
 }
@@ -26,7 +26,7 @@ pub(super) enum Engine {
 impl Engine {
     /// Opens a transaction that writes. In SQLite it takes the one place for writers at once, so that what it reads cannot
     /// change before it writes; PostgreSQL's rows are locked one by one.
-    pub(super) const fn begin_write(self) -> &'static str {
+    pub(crate) const fn begin_write(self) -> &'static str {
         match self {
             Self::Sqlite => "BEGIN IMMEDIATE",
             // A process that stops here must not hold its locks for long.
@@ -38,7 +38,7 @@ impl Engine {
     }
 
     /// Opens a transaction that reads, no single statement of it longer than so many seconds.
-    pub(super) fn begin_read(self, seconds: u64) -> String {
+    pub(crate) fn begin_read(self, seconds: u64) -> String {
         match self {
             Self::Sqlite => "BEGIN".to_owned(),
             Self::Postgres => format!("BEGIN READ ONLY; SET LOCAL statement_timeout = '{seconds}s'"),
@@ -46,7 +46,7 @@ impl Engine {
     }
 
     /// What follows a SELECT whose rows nobody else may change until the transaction ends.
-    pub(super) const fn for_update(self) -> &'static str {
+    pub(crate) const fn for_update(self) -> &'static str {
         match self {
             Self::Sqlite => "",
             Self::Postgres => " FOR UPDATE",
@@ -56,7 +56,7 @@ impl Engine {
 
 /// A database that can be connected to.
 #[derive(Debug, Clone)]
-pub(super) struct Target {
+pub(crate) struct Target {
     engine: Engine,
     options: AnyConnectOptions,
     /// The file, when the database is one.
@@ -67,7 +67,7 @@ pub(super) struct Target {
 
 impl Target {
     /// Reads a database URL.
-    pub(super) fn parse(url: &str) -> Result<Self, StoreError> {
+    pub(crate) fn parse(url: &str) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         let (scheme, rest) = url.split_once(':').unwrap_or_default();
         match scheme {
@@ -115,12 +115,12 @@ impl Target {
     }
 
     /// The database by name, without its password.
-    pub(super) fn label(&self) -> &str {
+    pub(crate) fn label(&self) -> &str {
         &self.label
     }
 
     /// Makes the database ready: directory and file exist, the tables are of this version, and it can be written to.
-    pub(super) async fn ready(&self) -> Result<(), StoreError> {
+    pub(crate) async fn ready(&self) -> Result<(), StoreError> {
         if let Some(directory) = self.file.as_deref().and_then(Path::parent) {
             tokio::fs::create_dir_all(directory).await.map_err(|error| {
                 let cause = format!("its directory {} cannot be made: {error}", directory.display());
@@ -150,14 +150,14 @@ impl Target {
     }
 
     /// One connection with our settings.
-    pub(super) async fn connect(&self) -> Result<AnyConnection, sqlx::Error> {
+    pub(crate) async fn connect(&self) -> Result<AnyConnection, sqlx::Error> {
         let mut connection = AnyConnection::connect_with(&self.options).await?;
         prepare(&mut connection, self.engine).await?;
         Ok(connection)
     }
 
     /// Connections for reading and for the rare writes outside the log.
-    pub(super) fn pool(&self, size: u32) -> AnyPool {
+    pub(crate) fn pool(&self, size: u32) -> AnyPool {
         let engine = self.engine;
         AnyPoolOptions::new()
             .max_connections(size)
@@ -166,7 +166,7 @@ impl Target {
             .connect_lazy_with(self.options.clone())
     }
 
-    pub(super) const fn engine(&self) -> Engine {
+    pub(crate) const fn engine(&self) -> Engine {
         self.engine
     }
 
@@ -213,7 +213,7 @@ async fn migrate_server(connection: &mut AnyConnection) -> Result<(), MigrateErr
 }
 
 /// One number for all that changes tables. Held until the transaction ends.
-pub(super) const MIGRATION_LOCK: &str = "SELECT pg_advisory_xact_lock(7021390514)";
+pub(crate) const MIGRATION_LOCK: &str = "SELECT pg_advisory_xact_lock(7021390514)";
 
 const ADDRESS: &str = "Set database.url (LUMENFALL_DATABASE__URL) to sqlite://path/to/file.db or \
                        postgres://user:password@host:5432/database";

@@ -3,8 +3,8 @@
 
 use super::connect::{Engine, MIGRATION_LOCK};
 use super::sql::Sql;
-use super::{Store, StoreError};
 use crate::base::Timestamp;
+use crate::store::{Store, StoreError};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 
 /// Months that are ready before they begin.

@@ -1,9 +1,9 @@
 //! One row of the request log: what was asked, what ran, what it cost. People bill from it.
 
-use super::StoreError;
-use super::page::moment;
-use super::sql::Kind;
 use crate::base::{Timestamp, Usd};
+use crate::store::StoreError;
+use crate::store::db::page::moment;
+use crate::store::db::sql::Kind;
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -131,7 +131,7 @@ impl Status {
 }
 
 /// The columns of a record and what they hold. The first two are the key.
-pub(super) const COLUMNS: [(&str, Kind); 34] = [
+pub(crate) const COLUMNS: [(&str, Kind); 34] = [
     ("id", Kind::Text),
     ("created_at", Kind::Number),
     ("account_id", Kind::Text),
@@ -179,7 +179,7 @@ impl Record {
     /// As both databases take it: names and messages of bounded length, lists of bounded size, no NUL (PostgreSQL knows
     /// none).
     #[must_use]
-    pub(super) fn storable(mut self) -> Self {
+    pub(crate) fn storable(mut self) -> Self {
         for name in [&mut self.id, &mut self.account_id, &mut self.key_id, &mut self.endpoint, &mut self.model] {
             clean(name, NAME);
         }
@@ -201,7 +201,7 @@ impl Record {
     }
 
     /// Reads a row of [`COLUMNS`].
-    pub(super) fn read(row: &AnyRow) -> Result<Self, StoreError> {
+    pub(crate) fn read(row: &AnyRow) -> Result<Self, StoreError> {
         let status: String = row.try_get("status")?;
         let money = |column: &str| row.try_get::<Option<i64>, _>(column).map(|micros| micros.map(Usd::from_micros));
         Ok(Self {
@@ -244,7 +244,7 @@ impl Record {
 }
 
 /// A name as it is stored, for comparing with stored ones.
-pub(super) fn stored_name(text: &str) -> String {
+pub(crate) fn stored_name(text: &str) -> String {
     let mut name = text.to_owned();
     clean(&mut name, NAME);
     name
@@ -280,11 +280,11 @@ mod micros {
     use crate::base::Usd;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(amount: &Usd, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(amount: &Usd, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_i64(amount.micros())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Usd, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Usd, D::Error> {
         i64::deserialize(deserializer).map(Usd::from_micros)
     }
 }
@@ -295,11 +295,11 @@ mod maybe_micros {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     #[expect(clippy::ref_option, reason = "serde asks for a reference to the field")]
-    pub(super) fn serialize<S: Serializer>(amount: &Option<Usd>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(amount: &Option<Usd>, serializer: S) -> Result<S::Ok, S::Error> {
         amount.map(Usd::micros).serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Usd>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Usd>, D::Error> {
         Ok(Option::<i64>::deserialize(deserializer)?.map(Usd::from_micros))
     }
 }
@@ -308,11 +308,11 @@ mod maybe_micros {
 mod digit {
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(yes: &bool, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(yes: &bool, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_i64(i64::from(*yes))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
         i64::deserialize(deserializer).map(|digit| digit != 0)
     }
 }

@@ -1,18 +1,18 @@
 //! Sums of the log by hour and by day. They change in the transaction that changes a row, so a summary that is read from
 //! them is as exact as one that reads every row.
 
-use super::StoreError;
-use super::connect::Engine;
 use super::record::Record;
-use super::sql::{Kind, Sql, rows_of_json};
 use crate::base::Usd;
+use crate::store::StoreError;
+use crate::store::db::connect::Engine;
+use crate::store::db::sql::{Kind, Sql, rows_of_json};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// One way of looking at the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Lens {
+pub(crate) enum Lens {
     All,
     Model,
     Provider,
@@ -28,7 +28,7 @@ impl Lens {
         [Self::All, Self::Model, Self::Provider, Self::Key, Self::User, Self::Status, Self::Modality, Self::Error];
 
     /// As the tables spell it.
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::All => "all",
             Self::Model => "model",
@@ -42,7 +42,7 @@ impl Lens {
     }
 
     /// The same of the rows themselves, as an expression.
-    pub(super) const fn column(self) -> &'static str {
+    pub(crate) const fn column(self) -> &'static str {
         match self {
             Self::All => "''",
             Self::Model => "model",
@@ -70,7 +70,7 @@ impl Lens {
 }
 
 /// The account under which a day's line is everybody's.
-pub(super) const EVERYBODY: &str = "";
+pub(crate) const EVERYBODY: &str = "";
 
 /// A line's place in its table: lens, value, account, hour or day. Written in this order everywhere, so that two writers
 /// never wait for each other.
@@ -95,7 +95,7 @@ impl Sum {
 
 /// What a transaction adds to the sums, by the hour.
 #[derive(Default)]
-pub(super) struct Rollup(BTreeMap<Place, Sum>);
+pub(crate) struct Rollup(BTreeMap<Place, Sum>);
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -118,7 +118,7 @@ const COLUMNS: [(&str, Kind); 6] = [
 
 impl Rollup {
     /// A row became another: take away what it was, add what it is.
-    pub(super) fn shift(&mut self, old: Option<&Record>, new: &Record) {
+    pub(crate) fn shift(&mut self, old: Option<&Record>, new: &Record) {
         if let Some(old) = old {
             self.add(old, -1);
         }
@@ -133,7 +133,7 @@ impl Rollup {
     }
 
     /// The statements; none when nothing changes.
-    pub(super) fn write(&self, engine: Engine) -> Result<Vec<Sql>, StoreError> {
+    pub(crate) fn write(&self, engine: Engine) -> Result<Vec<Sql>, StoreError> {
         let mut days: BTreeMap<Place, Sum> = BTreeMap::new();
         for ((lens, value, account, hour), sum) in self.0.iter().filter(|(_, sum)| sum.changes()) {
             for whose in [account.as_str(), EVERYBODY] {

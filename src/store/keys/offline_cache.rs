@@ -4,14 +4,14 @@
 //! While it does not, a key that this process saw within the last 15 minutes is good, and new requests are let in against
 //! the last balance and budgets seen, less what this process has let in since. Whoever was not seen has to wait.
 
-use super::books::{Account, Denial};
 use super::credential::{self, Credential};
-use super::keys::{self, Key};
-use super::page::moment;
-use super::posting::{Act, Books, Step};
-use super::sql::Sql;
-use super::{Store, StoreError};
+use super::repository::{self as keys, Key};
 use crate::base::Timestamp;
+use crate::store::db::page::moment;
+use crate::store::db::sql::Sql;
+use crate::store::ledger::limits::{Account, Denial};
+use crate::store::ledger::transaction::{Act, Books, Step};
+use crate::store::{Store, StoreError};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 use std::collections::HashMap;
@@ -32,7 +32,7 @@ const MOST: usize = 10_000;
 
 /// What this process has seen.
 #[derive(Clone, Default)]
-pub(super) struct Known(Arc<Mutex<Inner>>);
+pub(crate) struct Known(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
@@ -88,12 +88,12 @@ impl Known {
     }
 
     /// The database did not answer, or did.
-    pub(super) fn note(&self, answered: bool) {
+    pub(crate) fn note(&self, answered: bool) {
         self.inner().silent_until = (!answered).then(|| Instant::now() + PAUSE);
     }
 
     /// The books as a transaction left them.
-    pub(super) fn learn(&self, books: Books) {
+    pub(crate) fn learn(&self, books: Books) {
         let mut inner = self.inner();
         if inner.accounts.len() > MOST {
             inner.accounts.clear();
@@ -115,7 +115,7 @@ impl Known {
     }
 
     /// A key was changed by this process, which shall hold it to that even if the database is away from now on.
-    pub(super) fn change(&self, key: &Key) {
+    pub(crate) fn change(&self, key: &Key) {
         let mut inner = self.inner();
         if let Some((card, _)) = inner.keys.get_mut(&key.id) {
             card.key = key.clone();
@@ -124,7 +124,7 @@ impl Known {
     }
 
     /// A key was revoked by this process: nobody gets in with it, even if the database is away from now on.
-    pub(super) fn forget(&self, id: &str) {
+    pub(crate) fn forget(&self, id: &str) {
         self.inner().keys.remove(id);
     }
 
@@ -145,7 +145,7 @@ impl Known {
     }
 
     /// Lets a request in, or not, without the database.
-    pub(super) fn hold(&self, step: &Step) -> Result<(), StoreError> {
+    pub(crate) fn hold(&self, step: &Step) -> Result<(), StoreError> {
         let mut inner = self.inner();
         let seen = inner.accounts.get(&step.record.account_id);
         if seen.is_none_or(|seen| seen.elapsed() > STALE) {

@@ -150,7 +150,7 @@ impl Account {
     }
 
     /// Whether a request of that estimate may begin. One without an estimate may while anything is left.
-    pub(super) fn admits(&self, estimate: Option<Usd>) -> Result<(), Denial> {
+    pub(crate) fn admits(&self, estimate: Option<Usd>) -> Result<(), Denial> {
         let covered = match (self.available(), estimate) {
             (None, _) => true,
             // What costs nothing needs nothing.
@@ -162,7 +162,7 @@ impl Account {
     }
 
     /// Takes in what a row changed; tells which limits that crossed.
-    pub(super) fn shift(&mut self, change: Change) -> Vec<LimitEvent> {
+    pub(crate) fn shift(&mut self, change: Change) -> Vec<LimitEvent> {
         let spent = |account: &Self| match (account.billing, account.credit_limit) {
             (Billing::Prepaid, _) => Some(("balance", account.topped_up + minus(account.balance), account.topped_up)),
             (Billing::Postpaid, Some(limit)) => Some(("credit_limit", minus(account.balance), limit)),
@@ -179,7 +179,7 @@ impl Account {
 
 impl Used {
     /// Whether a request of that estimate may begin at that moment; counts it if so.
-    pub(super) fn admit(&mut self, limits: &Limits, estimate: Option<Usd>, at: Timestamp) -> Result<(), Denial> {
+    pub(crate) fn admit(&mut self, limits: &Limits, estimate: Option<Usd>, at: Timestamp) -> Result<(), Denial> {
         self.turn(at);
         if let Some(limit) = limits.rate_limit_rpm.filter(|limit| self.begun >= *limit) {
             let left = 60_000 - at.millis().rem_euclid(60_000);
@@ -201,7 +201,7 @@ impl Used {
     }
 
     /// Takes in what a row changed; tells which budgets that crossed.
-    pub(super) fn shift(&mut self, limits: &Limits, change: Change, row: &Record) -> Vec<LimitEvent> {
+    pub(crate) fn shift(&mut self, limits: &Limits, change: Change, row: &Record) -> Vec<LimitEvent> {
         self.turn(row.created_at);
         let before = self.budgets(limits);
         self.reserved = floor(self.reserved + change.reserved);
@@ -254,13 +254,13 @@ impl Used {
 
 /// What one row's change does to its account and its key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Change {
+pub(crate) struct Change {
     /// Spent more.
-    pub(super) cost: Usd,
+    pub(crate) cost: Usd,
     /// Held more.
-    pub(super) reserved: Usd,
+    pub(crate) reserved: Usd,
     /// More requests running.
-    pub(super) running: i64,
+    pub(crate) running: i64,
 }
 
 fn minus(amount: Usd) -> Usd {

@@ -1,11 +1,11 @@
 //! Reading the request log: one row, pages, everything; and settling what a crash left behind.
 
-use super::page::{List, Page};
-use super::posting::{Act, Step, post};
 use super::record::{COLUMNS, Record, Status, stored_name};
-use super::sql::{Conditions, Sql, Value};
-use super::{Store, StoreError};
+use super::transaction::{Act, Step, post};
 use crate::base::{Timestamp, Usd};
+use crate::store::db::page::{List, Page};
+use crate::store::db::sql::{Conditions, Sql, Value};
+use crate::store::{Store, StoreError};
 use std::sync::LazyLock;
 
 /// Which requests are meant. Every field narrows; none means all.
@@ -49,10 +49,10 @@ pub struct Listed {
 }
 
 /// Every column of a record.
-pub(super) static ROW: LazyLock<String> = LazyLock::new(|| COLUMNS.map(|(name, _)| name).join(", "));
+pub(crate) static ROW: LazyLock<String> = LazyLock::new(|| COLUMNS.map(|(name, _)| name).join(", "));
 
 impl Filter {
-    pub(super) fn conditions(&self) -> Conditions {
+    pub(crate) fn conditions(&self) -> Conditions {
         let mut conditions = Conditions::default();
         for (comparison, name) in [
             ("account_id =", &self.account_id),
@@ -113,7 +113,7 @@ impl Store {
     }
 
     /// The same for whatever a process was running that is gone.
-    pub(super) async fn settle_owner(&self, owner: &str) -> Result<u64, StoreError> {
+    pub(crate) async fn settle_owner(&self, owner: &str) -> Result<u64, StoreError> {
         self.interrupt(|conditions| conditions.when("owner =", Some(owner))).await
     }
 
