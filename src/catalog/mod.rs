@@ -9,8 +9,9 @@ mod route;
 pub mod size_rule;
 mod starting;
 
+pub use crate::job::Modality;
 pub use load::{Problem, load, load_over};
-pub use model::{Lifecycle, Modality, Model};
+pub use model::{Lifecycle, Model};
 pub use overlay::Overlay;
 pub use price::{Charge, Component, Made, Price, Rounding, TokenEstimate};
 pub use route::{InputForm, InputShape, Inputs, LengthForm, Route, Upscale, Video};
