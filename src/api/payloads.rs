@@ -17,7 +17,7 @@ const LONGEST: usize = 8000;
 
 /// What was asked and answered, while it is kept.
 pub(super) async fn show(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, Error> {
-    let kept = api.0.store.payload(&id, caller.scope(), Timestamp::now()).await?;
+    let kept = api.0.store.payloads().find(&id, caller.scope(), Timestamp::now()).await?;
     let missing = || Error::new(ErrorKind::NotFound, "Nothing is kept of that request.");
     kept.and_then(|text| serde_json::from_str(&text).ok()).map(Json).ok_or_else(missing)
 }
@@ -29,10 +29,10 @@ pub(super) async fn purge(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Error> {
     let store = &api.0.store;
-    if store.request(&id, caller.scope()).await?.is_none() {
+    if store.requests().find(&id, caller.scope()).await?.is_none() {
         return Err(Error::new(ErrorKind::NotFound, "No request of that id."));
     }
-    let purged = store.purge_payload(&id, caller.scope()).await?;
+    let purged = store.payloads().purge(&id, caller.scope()).await?;
     let mut deleted = 0;
     let storage = &api.0.gateway.storage;
     for name in &purged.media {
@@ -72,7 +72,7 @@ impl Keeper {
             media,
             expires_at: Timestamp::now().plus(days),
         };
-        if let Err(error) = api.0.store.keep_payload(new).await {
+        if let Err(error) = api.0.store.payloads().insert(new).await {
             tracing::warn!(%error, "what was asked and answered could not be kept");
         }
     }

@@ -14,7 +14,7 @@ use super::trail::Attempt;
 use super::worker::Desk;
 use crate::base::{Timestamp, id};
 use crate::fault::{Accepted, Fault, FaultKind, Verdict};
-use crate::job::Input;
+use crate::job::{Input, Modality};
 use crate::store::{JobRow, JobSave, JobStatus, LeasedJob, NewDelivery};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -60,7 +60,7 @@ impl Held {
         let state = serde_json::from_str(&leased.state)
             .inspect_err(|error| tracing::error!(%error, job.id = %leased.id, "the state of a job cannot be read"))
             .ok()?;
-        let video = leased.kind == "video";
+        let video = leased.kind == Modality::Video;
         let LeasedJob { id, created_at, deadline_at, cancel, .. } = leased;
         Some(Self { id, created_at, deadline_at, state, video, cancel, inherited })
     }
@@ -284,7 +284,7 @@ impl Desk {
     }
 
     pub(super) async fn papers(&self, id: &str) -> Result<Papers, Halt> {
-        let read = self.gateway.jobs.store.job(id, None).await;
+        let read = self.gateway.jobs.store.jobs().find(id, None).await;
         let row = read.map_err(|error| {
             tracing::warn!(%error, "a job cannot be read");
             Halt::Trouble

@@ -118,14 +118,14 @@ impl Gateway {
             Ok(row) => row,
             Err(error) => {
                 // Whether it was stored may be unknown. Then whoever finds it stops it before anything is bought.
-                let _ = self.jobs.store.cancel_job(&asker.request_id, None).await;
+                let _ = self.jobs.store.jobs().request_cancel(&asker.request_id, None).await;
                 self.ledger.withdraw(record).await;
                 return Err(error);
             }
         };
         let leased = LeasedJob {
             id: row.id.clone(),
-            kind: row.kind.clone(),
+            kind: row.kind,
             created_at: row.created_at,
             deadline_at: row.deadline_at,
             state: row.state.clone(),
@@ -170,7 +170,7 @@ impl Gateway {
             created_at: asker.created_at,
             account_id: asker.account_id.clone(),
             key_id: asker.key_id.clone(),
-            kind: if job.mode.makes_video() { "video" } else { "image" }.to_owned(),
+            kind: job.mode.modality(),
             status: JobStatus::Queued,
             request: text(&request)?,
             state: text(&state)?,
@@ -181,7 +181,7 @@ impl Gateway {
             cancel: false,
         };
         let lease = Timestamp::now().plus(self.jobs.settings.lease());
-        self.jobs.store.add_job(&row, &self.jobs.owner, lease).await?;
+        self.jobs.store.jobs().insert(&row, &self.jobs.owner, lease).await?;
         Ok(row)
     }
 
@@ -228,7 +228,7 @@ impl Gateway {
     /// Asks to stop a job that runs, or deletes one that is over, with what it made. `false`: there is no such job.
     pub async fn discard(&self, row: &JobRow) -> Result<bool, Error> {
         let store = &self.jobs.store;
-        if !row.status.is_final() && store.cancel_job(&row.id, Some(&row.account_id)).await? {
+        if !row.status.is_final() && store.jobs().request_cancel(&row.id, Some(&row.account_id)).await? {
             // If it is another process's job, that one looks for such wishes every second.
             let _ = self.jobs.cancels.send(row.id.clone());
             return Ok(true);
@@ -237,7 +237,7 @@ impl Gateway {
         for (_, made) in view.outputs {
             self.storage.delete(&made.name).await.map_err(Error::internal)?;
         }
-        Ok(store.delete_job(&row.id, Some(&row.account_id)).await?)
+        Ok(store.jobs().delete(&row.id, Some(&row.account_id)).await?)
     }
 }
 

@@ -6,7 +6,7 @@ use super::trail::{Attempt, Bill};
 use super::{Answer, Preferences, Timing};
 use crate::base::{Timestamp, Usd};
 use crate::error::{Error, ErrorKind};
-use crate::job::Job;
+use crate::job::{Job, Modality};
 use crate::store::{Record, Status, Store};
 use serde_json::json;
 use std::time::Duration;
@@ -92,7 +92,7 @@ impl Ledger {
     ) -> Result<OpenRecord, Error> {
         let record = Record {
             model: plan.model.clone(),
-            mode: Some(job.mode.as_str().to_owned()),
+            mode: Some(job.mode),
             status: Status::Processing,
             cost_estimate: estimate,
             image_count: i64::from(job.n),
@@ -149,7 +149,7 @@ impl Ledger {
 
     /// The open row of a stored job, in whichever process it is finished. `None`: the log has no such row.
     pub(super) async fn resume(&self, id: &str) -> Result<Option<OpenRecord>, Error> {
-        Ok(self.store.request(id, None).await?.map(OpenRecord))
+        Ok(self.store.requests().find(id, None).await?.map(OpenRecord))
     }
 
     /// The final row of a stored job. Writing it twice is writing it once: a process that died right after it left the
@@ -223,7 +223,7 @@ impl Ledger {
             key_id: asker.key_id.clone(),
             endpoint: asker.endpoint.clone(),
             model: String::new(),
-            modality: if asker.endpoint.contains("/videos") { "video" } else { "image" }.to_owned(),
+            modality: if asker.endpoint.contains("/videos") { Modality::Video } else { Modality::Image },
             status: Status::Pending,
             mode: None,
             executed_model: None,

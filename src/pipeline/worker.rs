@@ -93,7 +93,7 @@ impl Worker {
             names: HashMap::new(),
         };
         worker.work(arrivals, stopped).await;
-        if let Err(error) = desk.gateway.jobs.store.release_jobs(&desk.gateway.jobs.owner).await {
+        if let Err(error) = desk.gateway.jobs.store.jobs().release_leases(&desk.gateway.jobs.owner).await {
             tracing::warn!(%error, "leases could not be given back; others take the jobs over when they run out");
         }
         drop(desk);
@@ -192,7 +192,7 @@ impl Worker {
                 self.busy.remove(&id);
                 // What it was doing is not known: the job is taken up again as one that another process left behind.
                 let jobs = &self.desk.gateway.jobs;
-                if let Err(error) = jobs.store.release_job(&id, &jobs.owner).await {
+                if let Err(error) = jobs.store.jobs().release_lease(&id, &jobs.owner).await {
                     tracing::warn!(%error, "a lease could not be given back");
                 }
                 return;
@@ -220,7 +220,7 @@ async fn lease(desk: Arc<Desk>, found: mpsc::Sender<LeasedJob>) {
         tick.tick().await;
         loop {
             let now = Timestamp::now();
-            let leased = jobs.store.lease_jobs(&jobs.owner, now, now.plus(jobs.settings.lease()), BATCH).await;
+            let leased = jobs.store.jobs().lease(&jobs.owner, now, now.plus(jobs.settings.lease()), BATCH).await;
             let Ok(leased) = leased.inspect_err(|error| tracing::warn!(%error, "no jobs can be leased")) else { break };
             let full = leased.len() == BATCH as usize;
             for job in leased {
@@ -244,7 +244,7 @@ async fn renew(desk: Arc<Desk>) {
     loop {
         tick.tick().await;
         let (begun, now) = (Instant::now(), Timestamp::now());
-        match jobs.store.renew_jobs(&jobs.owner, now, now.plus(lease)).await {
+        match jobs.store.jobs().renew_leases(&jobs.owner, now, now.plus(lease)).await {
             Ok(_) => *desk.held_until.lock().unwrap_or_else(PoisonError::into_inner) = begun + lease,
             Err(error) => tracing::warn!(%error, "the leases of jobs could not be prolonged"),
         }
@@ -257,7 +257,7 @@ async fn watch_wishes(desk: Arc<Desk>, wishes: mpsc::Sender<String>) {
     let mut told: HashSet<String> = HashSet::new();
     loop {
         sleep(LOOK).await;
-        let Ok(ids) = jobs.store.jobs_to_cancel(&jobs.owner).await else { continue };
+        let Ok(ids) = jobs.store.jobs().to_cancel(&jobs.owner).await else { continue };
         for id in &ids {
             if !told.contains(id) && wishes.send(id.clone()).await.is_err() {
                 return;
@@ -274,7 +274,7 @@ async fn sweep(desk: Arc<Desk>) {
     loop {
         sleep(SWEEP).await;
         let before = Timestamp::now().minus(keep);
-        for swept in [jobs.store.sweep_jobs(before).await, jobs.store.sweep_webhooks(before).await] {
+        for swept in [jobs.store.jobs().remove_ended(before).await, jobs.store.webhooks().remove_ended(before).await] {
             if let Err(error) = swept {
                 tracing::warn!(%error, "old jobs could not be forgotten");
             }
@@ -287,7 +287,7 @@ async fn write(store: Store, mut waiting: mpsc::Receiver<Writing>) {
     let mut batch: Vec<Writing> = Vec::with_capacity(WRITES);
     while waiting.recv_many(&mut batch, WRITES).await > 0 {
         let saves: Vec<JobSave> = batch.iter().map(|(save, _)| save.clone()).collect();
-        match store.save_jobs(&saves).await {
+        match store.jobs().save(&saves).await {
             Ok(held) => {
                 for ((_, done), held) in batch.drain(..).zip(held) {
                     // Nobody waiting is fine: the step was cut off by a stop.
@@ -301,7 +301,7 @@ async fn write(store: Store, mut waiting: mpsc::Receiver<Writing>) {
             }
             Err(_) => {
                 for (save, done) in batch.drain(..) {
-                    let alone = store.save_jobs(std::slice::from_ref(&save)).await;
+                    let alone = store.jobs().save(std::slice::from_ref(&save)).await;
                     let _ = done.send(alone.map(|held| held.first().copied().unwrap_or(false)));
                 }
             }

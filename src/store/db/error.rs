@@ -1,7 +1,7 @@
-//! What can go wrong with the database, in words that are safe in a log: no password, no row, no secret.
+//! Errors of the store, in words that are safe in a log: no password, no row, no secret.
 
 use crate::error::{Error, ErrorKind};
-use crate::store::ledger::limits::Denial;
+use std::fmt;
 use std::time::Duration;
 
 /// A failure of the store.
@@ -20,9 +20,9 @@ pub enum StoreError {
     /// A query failed.
     #[error("the database failed: {0}")]
     Query(#[from] sqlx::Error),
-    /// The database said nothing in time.
-    #[error("the database did not answer in time")]
-    Silent,
+    /// The database did not answer in time, or is taken for unavailable.
+    #[error("the database is unavailable")]
+    Unavailable,
     /// A row of the request log was refused, or could not be written in the time that its caller has.
     #[error("the request log could not be written: {0}")]
     Unwritten(String),
@@ -57,6 +57,35 @@ pub enum StoreError {
          a secret of printable characters without spaces, 200 characters at most together"
     )]
     KeyShape,
+}
+
+/// Why a request is not admitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denial {
+    /// The account's balance does not cover the estimate.
+    Balance,
+    /// A budget of the key does not cover the estimate: `total`, `daily` or `monthly`.
+    Budget(&'static str),
+    /// The key's requests of this minute are used up.
+    Rate {
+        /// Requests a minute.
+        limit: i64,
+        /// Until the next minute.
+        wait: Duration,
+    },
+    /// The key has as many requests running as it may.
+    Concurrency(i64),
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Balance => f.write_str("Insufficient balance"),
+            Self::Budget(which) => write!(f, "The key's {which} budget does not cover this request."),
+            Self::Rate { limit, .. } => write!(f, "This key may begin {limit} requests a minute."),
+            Self::Concurrency(limit) => write!(f, "This key may run {limit} requests at once."),
+        }
+    }
 }
 
 impl From<StoreError> for Error {

@@ -1,21 +1,19 @@
-//! Pages of a list, newest first, that stay put while rows are being added. The place in a list is a row, not a number.
+//! Pages of a list, newest first, that stay put while rows are being added: a cursor is a row, not a number.
 
+use super::StoreError;
+use super::database::Database;
+use super::row::FromRow;
 use super::sql::{Conditions, Sql};
-use crate::base::Timestamp;
-use crate::store::{Store, StoreError};
-use sqlx::Row;
-use sqlx::any::AnyRow;
 
 /// Which rows of a list are wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// How many at most.
+    /// At most so many.
     pub limit: u32,
-    /// From where.
     pub cursor: Cursor,
 }
 
-/// A place in a list.
+/// A position in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cursor {
     /// The newest rows.
@@ -28,33 +26,38 @@ pub enum Cursor {
     End,
 }
 
-/// A page as it was read.
-pub(crate) struct Walked {
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed<T> {
     /// Newest first.
-    pub(crate) rows: Vec<AnyRow>,
-    pub(crate) has_older: bool,
-    pub(crate) has_newer: bool,
+    pub items: Vec<T>,
+    pub has_older: bool,
+    pub has_newer: bool,
 }
 
-/// A list that can be paged: a table with `id`, `created_at` and `account_id`.
+/// A table that can be paged: it has `id`, `created_at` and `account_id`.
 pub(crate) struct List<'a> {
     pub(crate) table: &'static str,
-    /// The columns to read, `id` and `created_at` among them.
+    /// The columns to read.
     pub(crate) columns: &'a str,
     pub(crate) conditions: &'a Conditions,
-    /// Whose rows can serve as a cursor; everybody's when absent.
+    /// The account whose rows can serve as a cursor; any account when absent.
     pub(crate) account: Option<&'a str>,
-    /// Whether an index holds the places of all that match, far apart as they may lie: then a page of them is picked there,
-    /// and nothing else is read.
-    pub(crate) picked: bool,
+    /// Whether an index holds the positions of all rows that match, few and far apart as they may be. Then the ids of a page
+    /// are selected there first, and only their rows are read.
+    pub(crate) select_ids_first: bool,
 }
 
 /// The order of a list: time, then id for rows of one millisecond.
-type Place = (i64, String);
+type Position = (i64, String);
 
 impl List<'_> {
     /// Reads one page; `None` when the cursor is no row of the table (or another account's).
-    pub(crate) async fn walk(&self, store: &Store, page: &Page) -> Result<Option<Walked>, StoreError> {
+    pub(crate) async fn page<T: FromRow>(
+        &self,
+        database: &Database,
+        page: &Page,
+    ) -> Result<Option<Listed<T>>, StoreError> {
         let limit = page.limit.clamp(1, 1000) as usize;
         let (cursor, newer) = match &page.cursor {
             Cursor::Start => (None, false),
@@ -62,72 +65,62 @@ impl List<'_> {
             Cursor::Before(id) => (Some(id), true),
             Cursor::End => (None, true),
         };
-        let place = match cursor {
+        let position = match cursor {
             None => None,
-            Some(id) => match self.place(store, id).await? {
+            Some(id) => match self.position(database, id).await? {
                 None => return Ok(None),
-                place => place,
+                position => position,
             },
         };
         let comparison = if newer { ">" } else { "<" };
-        // One more than asked for tells whether the list goes on.
-        let mut rows = self.rows(store, self.columns, place.as_ref(), comparison, limit + 1).await?;
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-        // And on the other side of the page? Rows there are the cursor itself (if it matches) and what lies behind it.
-        let behind = match place {
+        // One more than asked for shows whether the list goes on.
+        let sql = self.select(self.columns, position.as_ref(), comparison, limit + 1);
+        let mut items: Vec<T> = database.all(sql).await?;
+        let more = items.len() > limit;
+        items.truncate(limit);
+        // And on the other side of the page? Rows there are the cursor itself (if it matches) and those behind it.
+        let behind = match position {
             None => false,
-            Some(place) => {
+            Some(position) => {
                 let comparison = if newer { "<=" } else { ">=" };
-                !self.rows(store, "id", Some(&place), comparison, 1).await?.is_empty()
+                let sql = self.select("id", Some(&position), comparison, 1);
+                database.optional::<String>(sql).await?.is_some()
             }
         };
         if newer {
-            rows.reverse();
+            items.reverse();
         }
         let (has_older, has_newer) = if newer { (behind, more) } else { (more, behind) };
-        Ok(Some(Walked { rows, has_older, has_newer }))
+        Ok(Some(Listed { items, has_older, has_newer }))
     }
 
-    async fn place(&self, store: &Store, id: &str) -> Result<Option<Place>, StoreError> {
+    async fn position(&self, database: &Database, id: &str) -> Result<Option<Position>, StoreError> {
         let mut conditions = Conditions::default();
         conditions.when("id =", Some(id));
         conditions.when("account_id =", self.account);
-        let mut sql = Sql::new(&format!("SELECT created_at FROM {}", self.table));
-        conditions.write(&mut sql)?;
-        let row = store.row(sql).await?;
-        Ok(row.map(|row| row.try_get("created_at")).transpose()?.map(|moment| (moment, id.to_owned())))
+        let mut sql = Sql::new(format!("SELECT created_at FROM {}", self.table));
+        conditions.write(&mut sql);
+        let created_at = database.optional::<i64>(sql).await?;
+        Ok(created_at.map(|created_at| (created_at, id.to_owned())))
     }
 
-    async fn rows(
-        &self,
-        store: &Store,
-        columns: &str,
-        place: Option<&Place>,
-        comparison: &str,
-        limit: usize,
-    ) -> Result<Vec<AnyRow>, StoreError> {
+    fn select(&self, columns: &str, position: Option<&Position>, comparison: &str, limit: usize) -> Sql {
         let table = self.table;
-        let mut sql = Sql::new(&format!("SELECT {columns} FROM {table}"));
-        if self.picked {
+        let mut sql = Sql::new(format!("SELECT {columns} FROM {table}"));
+        if self.select_ids_first {
             sql.push(&format!(" WHERE (created_at, id) IN (SELECT created_at, id FROM {table}"));
         }
-        self.conditions.write(&mut sql)?;
-        if let Some((moment, id)) = place {
-            sql.push(" AND (created_at, id) ").push(comparison).push(" (");
-            sql.bind(*moment)?.push(", ").bind(id.clone())?.push(")");
+        self.conditions.write(&mut sql);
+        if let Some((created_at, id)) = position {
+            sql.push(&format!(" AND (created_at, id) {comparison} ("));
+            sql.push_bind(*created_at).push(", ").push_bind(id).push(")");
         }
         let order = if comparison.starts_with('>') { "ASC" } else { "DESC" };
         let order = format!(" ORDER BY created_at {order}, id {order}");
-        sql.push(&order).push(" LIMIT ").bind(i64::try_from(limit).unwrap_or(i64::MAX))?;
-        if self.picked {
+        sql.push(&order).push(" LIMIT ").push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        if self.select_ids_first {
             sql.push(")").push(&order);
         }
-        store.rows(sql).await
+        sql
     }
-}
-
-/// Reads a moment that may be missing.
-pub(crate) fn moment(row: &AnyRow, column: &str) -> Result<Option<Timestamp>, sqlx::Error> {
-    Ok(row.try_get::<Option<i64>, _>(column)?.map(Timestamp::from_millis))
 }

@@ -1,10 +1,15 @@
-//! One SQL text for both databases: numbered placeholders that are written and bound in one step.
+//! SQL that both databases take. A statement is one whole text with `$1`, `$2`, ... where it is known, and put together
+//! from pieces only where it depends on what is asked.
 
+use super::StoreError;
 use super::connect::Engine;
-use crate::store::StoreError;
+use super::text::clean;
+use crate::base::{Timestamp, Usd};
 use sqlx::any::AnyArguments;
 use sqlx::query::Query;
-use sqlx::{Any, Arguments, AssertSqlSafe, Encode, Type};
+use sqlx::{Any, AssertSqlSafe};
+use std::borrow::Cow;
+use std::convert::identity;
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,107 +18,136 @@ pub(crate) enum Kind {
     Number,
 }
 
-/// Rows sent as one parameter, a JSON array of objects with these columns: `SELECT a, b FROM …`. One text and one
-/// plan whatever their number, and no limit on placeholders.
-pub(crate) fn rows_of_json(
-    engine: Engine,
-    columns: &[(&str, Kind)],
-    rows: &impl serde::Serialize,
-    sql: &mut Sql,
-) -> Result<(), StoreError> {
-    let json = serde_json::to_string(rows).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
-    match engine {
-        Engine::Sqlite => {
-            let values: Vec<String> = names.iter().map(|name| format!("value ->> '$.{name}' AS {name}")).collect();
-            // WHERE, or SQLite takes a following ON CONFLICT for a join's condition.
-            sql.push(&format!("SELECT {} FROM json_each(", values.join(", "))).bind(json)?.push(") WHERE true");
-        }
-        Engine::Postgres => {
-            let word = |kind| if kind == Kind::Text { "text" } else { "bigint" };
-            let typed: Vec<String> = columns.iter().map(|(name, kind)| format!("{name} {}", word(*kind))).collect();
-            sql.push(&format!("SELECT {} FROM json_to_recordset(CAST(", names.join(", "))).bind(json)?;
-            sql.push(&format!(" AS json)) AS given({})", typed.join(", ")));
-        }
-    }
-    Ok(())
-}
-
-/// A value in a condition.
+/// A value to bind. PostgreSQL refuses a NUL in a text, and callers can put one into any id, so it is replaced here.
 #[derive(Debug, Clone)]
 pub(crate) enum Value {
-    Text(String),
-    Number(i64),
+    Text(Option<String>),
+    Number(Option<i64>),
 }
 
-impl From<&str> for Value {
-    /// PostgreSQL refuses a NUL even in a question, and callers can put one into any address.
-    fn from(text: &str) -> Self {
-        Self::Text(text.replace('\0', "\u{fffd}"))
-    }
+/// Values and optional values of each type.
+macro_rules! values {
+    ($($type:ty => $kind:ident, $convert:expr;)*) => {$(
+        impl From<$type> for Value {
+            fn from(value: $type) -> Self {
+                Self::$kind(Some($convert(value)))
+            }
+        }
+
+        impl From<Option<$type>> for Value {
+            fn from(value: Option<$type>) -> Self {
+                Self::$kind(value.map($convert))
+            }
+        }
+    )*};
 }
 
-impl From<i64> for Value {
-    fn from(number: i64) -> Self {
-        Self::Number(number)
-    }
+values! {
+    &str => Text, to_text;
+    &String => Text, to_text;
+    String => Text, without_nul;
+    i64 => Number, identity;
+    u32 => Number, i64::from;
+    u16 => Number, i64::from;
+    bool => Number, i64::from;
+    Usd => Number, Usd::micros;
+    Timestamp => Number, Timestamp::millis;
 }
 
-/// A statement in the making. Its text comes from this room only; what callers say goes in as bound values.
-#[derive(Default)]
+fn to_text(text: impl AsRef<str>) -> String {
+    without_nul(text.as_ref().to_owned())
+}
+
+fn without_nul(mut text: String) -> String {
+    clean(&mut text, usize::MAX);
+    text
+}
+
+/// A statement. Its text comes from this module's callers only; what users say goes in as bound values.
+#[derive(Debug)]
 pub(crate) struct Sql {
-    text: String,
-    arguments: AnyArguments,
+    text: Cow<'static, str>,
+    values: Vec<Value>,
 }
 
 impl Sql {
-    pub(crate) fn new(text: &str) -> Self {
-        Self { text: text.to_owned(), arguments: AnyArguments::default() }
+    pub(crate) fn new(text: impl Into<Cow<'static, str>>) -> Self {
+        Self { text: text.into(), values: Vec::new() }
     }
 
-    /// Goes on with the text.
-    pub(crate) fn push(&mut self, text: &str) -> &mut Self {
-        self.text.push_str(text);
+    /// Binds the next placeholder of a whole text.
+    #[must_use]
+    pub(crate) fn bind(mut self, value: impl Into<Value>) -> Self {
+        self.values.push(value.into());
         self
     }
 
-    /// Writes the next placeholder and binds it.
-    pub(crate) fn bind<'t>(&mut self, value: impl Encode<'t, Any> + Type<Any>) -> Result<&mut Self, StoreError> {
-        self.arguments.add(value).map_err(sqlx::Error::Encode)?;
-        let number = self.arguments.len().to_string();
-        Ok(self.push("$").push(&number))
+    /// Adds to the text.
+    pub(crate) fn push(&mut self, text: &str) -> &mut Self {
+        self.text.to_mut().push_str(text);
+        self
     }
 
-    /// Writes and binds a condition's value.
-    pub(crate) fn value(&mut self, value: &Value) -> Result<&mut Self, StoreError> {
-        match value {
-            Value::Text(text) => self.bind(text.clone()),
-            Value::Number(number) => self.bind(*number),
-        }
+    /// Adds a placeholder and binds it.
+    pub(crate) fn push_bind(&mut self, value: impl Into<Value>) -> &mut Self {
+        self.values.push(value.into());
+        let placeholder = format!("${}", self.values.len());
+        self.push(&placeholder)
     }
 
-    /// Writes and binds a list, `($1, $2, …)`. It must not be empty.
-    pub(crate) fn list<'t>(&mut self, texts: impl IntoIterator<Item = &'t str>) -> Result<&mut Self, StoreError> {
+    /// Adds a list, `($1, $2, ...)`. It must not be empty.
+    pub(crate) fn push_list<'t>(&mut self, texts: impl IntoIterator<Item = &'t str>) -> &mut Self {
         self.push("(");
         for (number, text) in texts.into_iter().enumerate() {
-            self.push(if number == 0 { "" } else { ", " }).bind(text.to_owned())?;
+            self.push(if number == 0 { "" } else { ", " }).push_bind(text);
         }
-        Ok(self.push(")"))
+        self.push(")")
+    }
+
+    /// Adds `SELECT a, b FROM ...` over rows that are sent as one parameter, a JSON array of objects with these columns: one
+    /// text and one plan whatever their number, and no limit on placeholders.
+    pub(crate) fn push_rows(
+        &mut self,
+        engine: Engine,
+        columns: &[(&str, Kind)],
+        rows: &impl serde::Serialize,
+    ) -> Result<&mut Self, StoreError> {
+        let json = serde_json::to_string(rows).map_err(|error| sqlx::Error::Encode(error.into()))?;
+        let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+        Ok(match engine {
+            Engine::Sqlite => {
+                let values: Vec<String> = names.iter().map(|name| format!("value ->> '$.{name}' AS {name}")).collect();
+                // WHERE, or SQLite takes a following ON CONFLICT for a join's condition.
+                self.push(&format!("SELECT {} FROM json_each(", values.join(", "))).push_bind(json).push(") WHERE true")
+            }
+            Engine::Postgres => {
+                let word = |kind| if kind == Kind::Text { "text" } else { "bigint" };
+                let typed: Vec<String> = columns.iter().map(|(name, kind)| format!("{name} {}", word(*kind))).collect();
+                self.push(&format!("SELECT {} FROM json_to_recordset(CAST(", names.join(", ")))
+                    .push_bind(json)
+                    .push(&format!(" AS json)) AS given({})", typed.join(", ")))
+            }
+        })
     }
 
     /// Ready to run. Never a named statement: behind a pooler that lends connections by the transaction (PgBouncer), a name
     /// from one transaction may not be there in the next, or be there twice.
     pub(crate) fn query(self) -> Query<'static, Any, AnyArguments> {
-        sqlx::query_with(AssertSqlSafe(self.text), self.arguments).persistent(false)
+        let query = sqlx::query(AssertSqlSafe(self.text)).persistent(false);
+        self.values.into_iter().fold(query, |query, value| match value {
+            Value::Text(text) => query.bind(text),
+            Value::Number(number) => query.bind(number),
+        })
     }
 }
 
-/// What a list is narrowed down to. Kept apart from the statement because a page asks more than one question.
+/// A condition of a query, with the value that it compares with. Kept apart from the statement because a page asks more
+/// than one query.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Conditions(Vec<(&'static str, Option<Value>)>);
 
 impl Conditions {
-    /// Adds a condition that needs no value, such as `revoked_at IS NULL`.
+    /// Adds a condition without a value, such as `revoked_at IS NULL`.
     pub(crate) fn is(&mut self, condition: &'static str) {
         self.0.push((condition, None));
     }
@@ -125,16 +159,25 @@ impl Conditions {
         }
     }
 
-    /// Writes `WHERE …`.
-    pub(crate) fn write(&self, sql: &mut Sql) -> Result<(), StoreError> {
+    /// Writes `WHERE ...`.
+    pub(crate) fn write(&self, sql: &mut Sql) {
         // A condition that always holds, so that callers can go on with AND.
         sql.push(" WHERE 1 = 1");
         for (comparison, value) in &self.0 {
             sql.push(" AND ").push(comparison);
             if let Some(value) = value {
-                sql.push(" ").value(value)?;
+                sql.push(" ").push_bind(value.clone());
             }
         }
-        Ok(())
     }
+}
+
+/// An UPDATE of one row that names only the columns that change, so that two changes at once cannot undo each other. It
+/// begins with `first`, an assignment that changes nothing, as there may be no other.
+pub(crate) fn update(table: &str, first: &str, assignments: Vec<(&'static str, Value)>) -> Sql {
+    let mut sql = Sql::new(format!("UPDATE {table} SET {first}"));
+    for (column, value) in assignments {
+        sql.push(&format!(", {column} = ")).push_bind(value);
+    }
+    sql
 }

@@ -4,21 +4,19 @@ use crate::base::hex;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// What every key begins with.
 const PREFIX: &str = "lmnfl_";
-/// Longer texts are no keys of ours.
-const LONGEST: usize = 200;
+const MAX_LENGTH: usize = 200;
 
-/// A key in its two halves.
+/// The two halves of a key.
 pub(crate) struct Credential<'a> {
     pub(crate) id: &'a str,
     pub(crate) secret: &'a str,
 }
 
 impl<'a> Credential<'a> {
-    /// Takes a key apart; `None`, cheaply, for anything else.
+    /// `None`, cheaply, for anything that is not a key.
     pub(crate) fn parse(full: &'a str) -> Option<Self> {
-        if full.len() > LONGEST {
+        if full.len() > MAX_LENGTH {
             return None;
         }
         let (id, secret) = full.strip_prefix(PREFIX)?.split_once('.')?;
@@ -36,7 +34,7 @@ impl<'a> Credential<'a> {
     }
 }
 
-/// The key as it is handed out.
+/// The full key.
 pub(crate) fn assemble(id: &str, secret: &str) -> String {
     format!("{PREFIX}{id}.{secret}")
 }

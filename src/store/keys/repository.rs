@@ -1,108 +1,84 @@
-//! Keys: making, finding, changing, rotating and revoking them. A secret leaves this file once, when it is made.
+//! Keys: authenticating, creating, reading, changing, rotating and revoking them. A secret leaves this file once, when it is
+//! made.
 
+use super::accounts::AccountRepository;
 use super::credential::{self, Credential};
-use super::update::list_text;
-use crate::base::{Secret, Timestamp, Usd, id};
-use crate::store::db::connect::Engine;
-use crate::store::db::page::{List, Page, moment};
-use crate::store::db::sql::{Conditions, Kind, Sql, rows_of_json};
-use crate::store::ledger::limits::{Limits, Used};
-use crate::store::ledger::record::stored_name;
-use crate::store::ledger::transaction::Books;
-use crate::store::{Store, StoreError};
-use serde_json::json;
-use sqlx::Row;
-use sqlx::any::AnyRow;
+use super::key::{COLUMNS, Key, KeyStatus, NewKey};
+use super::offline_cache::{CachedKey, OfflineCache};
+use super::update::{KeyChange, json_list};
+use crate::base::{Secret, Timestamp, id};
+use crate::store::db::page::{List, Listed, Page};
+use crate::store::db::sql::update;
+use crate::store::db::text::stored_name;
+use crate::store::db::{Conditions, Database, Sql, StoreError};
+use crate::store::ledger::limits::KeyUsage;
 use sqlx::error::DatabaseError;
-use std::sync::LazyLock;
 use std::time::Duration;
+use tokio::time::timeout;
 
-/// A key as it may be shown: nothing in it opens anything.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key {
-    /// The public half.
-    pub id: String,
-    /// Whose it is.
-    pub account_id: String,
-    /// What people call it.
-    pub name: Option<String>,
-    /// How the secret ends.
-    pub last_four: String,
-    /// Whether it may manage the gateway.
-    pub admin: bool,
-    /// Patterns of the models that it may use; empty allows all.
-    pub allowed_models: Vec<String>,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When it ends by itself.
-    pub expires_at: Option<Timestamp>,
-    /// When it was revoked.
-    pub revoked_at: Option<Timestamp>,
-    /// What bounds it.
-    pub limits: Limits,
-    /// What it has used.
-    pub used: Used,
+/// How long a key may be looked up before the offline cache answers instead.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// `account` narrows a call to that account's keys.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyRepository<'a> {
+    database: &'a Database,
+    offline: &'a OfflineCache,
 }
 
-/// What a new key shall be.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NewKey {
-    /// Whose it is.
-    pub account_id: String,
-    /// What people call it.
-    pub name: Option<String>,
-    /// Whether it may manage the gateway.
-    pub admin: bool,
-    /// Patterns of the models that it may use; empty allows all.
-    pub allowed_models: Vec<String>,
-    /// When it ends by itself.
-    pub expires_at: Option<Timestamp>,
-    /// What bounds it.
-    pub limits: Limits,
-}
+impl<'a> KeyRepository<'a> {
+    pub(crate) const fn new(database: &'a Database, offline: &'a OfflineCache) -> Self {
+        Self { database, offline }
+    }
 
-/// Whether a key was revoked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyStatus {
-    /// Not revoked.
-    Active,
-    /// Revoked.
-    Revoked,
-}
+    /// The key that this text is, if it is one and may be used now.
+    pub async fn authenticate(self, full: &str, now: Timestamp) -> Result<Option<Key>, StoreError> {
+        let Some(credential) = Credential::parse(full) else { return Ok(None) };
+        let found = match self.look_up(credential.id).await {
+            Ok(found) => found,
+            Err(error) => Some(self.offline.get(credential.id).ok_or(error)?),
+        };
+        Ok(found.filter(|found| found.accepts(&credential, now)).map(|found| found.key))
+    }
 
-/// A page of keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListedKeys {
-    /// Newest first.
-    pub keys: Vec<Key>,
-    /// Whether older ones follow.
-    pub has_older: bool,
-    /// Whether newer ones precede.
-    pub has_newer: bool,
-}
+    async fn look_up(self, id: &str) -> Result<Option<CachedKey>, StoreError> {
+        let availability = &self.database.availability;
+        if !availability.should_ask() {
+            return Err(StoreError::Unavailable);
+        }
+        let found = timeout(LOOKUP_TIMEOUT, self.load_and_cache(id)).await.unwrap_or(Err(StoreError::Unavailable));
+        availability.record(found.is_ok());
+        found
+    }
 
-/// What identifies a key.
-const CARD: &str = "id, account_id, name, last_four, admin, allowed_models, created_at, expires_at, revoked_at";
-/// What bounds it.
-const LIMITS: &str = "budget, budget_daily, budget_monthly, budget_soft, rate_limit_rpm, max_concurrent";
-/// What bounds it and what it has used.
-pub(crate) const BOUNDS: &str = "budget, budget_daily, budget_monthly, budget_soft, rate_limit_rpm, max_concurrent, \
-                                 reserved, running, spent, day, spent_day, month, spent_month, minute, begun";
-pub(crate) static SHOWN: LazyLock<String> = LazyLock::new(|| format!("{CARD}, {BOUNDS}"));
-/// The counters, in the order of [`BOUNDS`].
-const COUNTERS: [&str; 9] =
-    ["reserved", "running", "spent", "day", "spent_day", "month", "spent_month", "minute", "begun"];
+    async fn load_and_cache(self, id: &str) -> Result<Option<CachedKey>, StoreError> {
+        let Some(found) = self.load(id).await? else { return Ok(None) };
+        self.offline.insert(found.clone());
+        let (key, balances) = (&found.key, &self.offline.balances);
+        if balances.is_stale(&key.account_id)
+            && let Some(account) = AccountRepository::new(self.database).find(&key.account_id).await?
+        {
+            balances.refresh(account, &key.id, key.balance());
+        }
+        Ok(Some(found))
+    }
 
-impl Store {
-    /// Makes a key. The secret is the full key, and this is the only time that it can be seen.
-    pub async fn create_key(&self, new: NewKey) -> Result<(Key, Secret), StoreError> {
+    async fn load(self, id: &str) -> Result<Option<CachedKey>, StoreError> {
+        let sql =
+            Sql::new(format!("SELECT {}, hash, previous_hash, previous_until FROM api_keys WHERE id = $1", *COLUMNS));
+        self.database.optional(sql.bind(id)).await
+    }
+
+    /// Creates a key. The secret is the full key, and this is the only time that it can be seen.
+    pub async fn create(self, new: NewKey) -> Result<(Key, Secret), StoreError> {
         let now = Timestamp::now();
         let full = credential::assemble(&id::fresh(now), &id::secret());
-        let parts = Credential::parse(&full).ok_or(StoreError::KeyShape)?;
-        self.run(insert(&parts, &new, now)?).await.map_err(|error| account_fault(error, &new))?;
+        let credential = Credential::parse(&full).ok_or(StoreError::KeyShape)?;
+        let sql = insert(&credential, &new, now, "")?;
+        self.database.execute(sql).await.map_err(|error| account_error(error, &new))?;
         let key = Key {
-            id: parts.id.to_owned(),
-            last_four: parts.last_four().to_owned(),
+            id: credential.id.to_owned(),
+            last_four: credential.last_four().to_owned(),
             account_id: new.account_id,
             name: new.name,
             admin: new.admin,
@@ -111,32 +87,36 @@ impl Store {
             expires_at: new.expires_at,
             revoked_at: None,
             limits: new.limits,
-            used: Used::default(),
+            used: KeyUsage::default(),
         };
         Ok((key, Secret::new(full)))
     }
 
-    /// Makes sure that a key of the configuration exists and opens with the configured secret. The rest of an existing
-    /// key stays as it is; above all, a revoked one stays revoked.
-    pub async fn ensure_key(&self, full: &Secret, new: NewKey) -> Result<Key, StoreError> {
-        let parts = Credential::parse(full.expose()).ok_or(StoreError::KeyShape)?;
-        let mut sql = insert(&parts, &new, Timestamp::now())?;
-        // A secret that was replaced shall open nothing, so there is no grace here.
-        sql.push(
-            " ON CONFLICT (id) DO UPDATE SET hash = excluded.hash, last_four = excluded.last_four, \
-             previous_hash = NULL, previous_until = NULL WHERE api_keys.hash <> excluded.hash",
-        );
-        self.run(sql).await.map_err(|error| account_fault(error, &new))?;
-        self.key(parts.id, None).await?.ok_or(StoreError::Query(sqlx::Error::RowNotFound))
+    /// Makes sure that a configured key exists with the configured secret. The rest of an existing key stays as it is; above
+    /// all, a revoked one stays revoked.
+    pub async fn ensure(self, full: &Secret, new: NewKey) -> Result<Key, StoreError> {
+        let credential = Credential::parse(full.expose()).ok_or(StoreError::KeyShape)?;
+        // A secret that was replaced is refused at once, so there is no grace period here.
+        let on_conflict = " ON CONFLICT (id) DO UPDATE SET hash = excluded.hash, last_four = excluded.last_four, \
+                            previous_hash = NULL, previous_until = NULL WHERE api_keys.hash <> excluded.hash";
+        let sql = insert(&credential, &new, Timestamp::now(), on_conflict)?;
+        self.database.execute(sql).await.map_err(|error| account_error(error, &new))?;
+        self.find(credential.id, None).await?.ok_or(StoreError::Query(sqlx::Error::RowNotFound))
     }
 
-    /// A page of keys. `None`: the cursor is no key (of that account).
-    pub async fn keys(
-        &self,
+    pub async fn find(self, id: &str, account: Option<&str>) -> Result<Option<Key>, StoreError> {
+        let sql =
+            Sql::new(format!("SELECT {} FROM api_keys WHERE id = $1 AND ($2 IS NULL OR account_id = $2)", *COLUMNS));
+        self.database.optional(sql.bind(id).bind(account)).await
+    }
+
+    /// A page of keys, newest first. `None`: the cursor is no key (of that account).
+    pub async fn list(
+        self,
         account: Option<&str>,
         status: Option<KeyStatus>,
         page: &Page,
-    ) -> Result<Option<ListedKeys>, StoreError> {
+    ) -> Result<Option<Listed<Key>>, StoreError> {
         let mut conditions = Conditions::default();
         conditions.when("account_id =", account);
         match status {
@@ -144,163 +124,120 @@ impl Store {
             Some(KeyStatus::Active) => conditions.is("revoked_at IS NULL"),
             Some(KeyStatus::Revoked) => conditions.is("revoked_at IS NOT NULL"),
         }
-        let list = List { table: "api_keys", columns: &SHOWN, conditions: &conditions, account, picked: false };
-        let Some(walked) = list.walk(self, page).await? else { return Ok(None) };
-        let keys = walked.rows.iter().map(read).collect::<Result<_, _>>()?;
-        Ok(Some(ListedKeys { keys, has_older: walked.has_older, has_newer: walked.has_newer }))
+        let list =
+            List { table: "api_keys", columns: &COLUMNS, conditions: &conditions, account, select_ids_first: false };
+        list.page(self.database, page).await
     }
 
-    /// One key; with an account, only if it is that account's.
-    pub async fn key(&self, id: &str, account: Option<&str>) -> Result<Option<Key>, StoreError> {
-        let mut sql = Sql::new(&format!("SELECT {} FROM api_keys", *SHOWN));
-        one(id, account).write(&mut sql)?;
-        self.row(sql).await?.as_ref().map(read).transpose()
+    /// Makes these changes, one of a kind at most, and leaves the rest as it is; what was spent stays counted. `None`: no such
+    /// key, or it is revoked.
+    pub async fn update(
+        self,
+        id: &str,
+        account: Option<&str>,
+        changes: &[KeyChange],
+    ) -> Result<Option<Key>, StoreError> {
+        let assignments = changes.iter().map(KeyChange::assignment).collect::<Result<Vec<_>, _>>()?;
+        // The counters are the ledger's, and no change names them.
+        let mut sql = update("api_keys", "revoked_at = revoked_at", assignments);
+        let mut conditions = Conditions::default();
+        conditions.when("id =", Some(id));
+        conditions.when("account_id =", account);
+        conditions.is("revoked_at IS NULL");
+        conditions.write(&mut sql);
+        if self.database.execute(sql).await? == 0 {
+            return Ok(None);
+        }
+        self.reload(id).await
+    }
+
+    /// Reads a key that this process has changed, and holds it to the change even if the database is unavailable from now on.
+    async fn reload(self, id: &str) -> Result<Option<Key>, StoreError> {
+        let Some(changed) = self.load(id).await? else { return Ok(None) };
+        let key = changed.key.clone();
+        self.offline.update(changed);
+        Ok(Some(key))
     }
 
     /// Revokes a key at once. Whether there is such a key; revoking again keeps the first moment.
-    pub async fn revoke_key(&self, id: &str, account: Option<&str>, now: Timestamp) -> Result<bool, StoreError> {
-        let mut sql = Sql::new("UPDATE api_keys SET revoked_at = COALESCE(revoked_at, ");
-        sql.bind(now.millis())?.push(")");
-        one(id, account).write(&mut sql)?;
-        let revoked = self.run(sql).await? > 0;
+    pub async fn revoke(self, id: &str, account: Option<&str>, now: Timestamp) -> Result<bool, StoreError> {
+        let sql = Sql::new(
+            "UPDATE api_keys SET revoked_at = COALESCE(revoked_at, $1) WHERE id = $2 AND ($3 IS NULL OR account_id = $3)",
+        );
+        let revoked = self.database.execute(sql.bind(now).bind(id).bind(account)).await? > 0;
         if revoked {
-            self.known.forget(id);
+            self.offline.remove(id);
         }
         Ok(revoked)
     }
 
-    /// Gives a key a new secret; the old one works for `grace` longer. `None`: no such key, or it is revoked.
-    pub async fn rotate_key(
-        &self,
+    /// Gives a key a new secret; the old one is accepted for `grace` longer. `None`: no such key, or it is revoked.
+    pub async fn rotate(
+        self,
         id: &str,
         account: Option<&str>,
         grace: Duration,
         now: Timestamp,
     ) -> Result<Option<(Key, Secret)>, StoreError> {
         let full = credential::assemble(id, &id::secret());
-        let Some(parts) = Credential::parse(&full) else { return Ok(None) };
+        let Some(credential) = Credential::parse(&full) else { return Ok(None) };
         // The right-hand sides see the row as it was, so the order does not matter.
-        let mut sql = Sql::new("UPDATE api_keys SET previous_hash = hash, previous_until = ");
-        sql.bind(now.plus(grace).millis())?.push(", hash = ").bind(credential::hash(parts.secret))?;
-        sql.push(", last_four = ").bind(parts.last_four())?;
-        let mut conditions = one(id, account);
-        conditions.is("revoked_at IS NULL");
-        conditions.write(&mut sql)?;
-        if self.run(sql).await? == 0 {
+        let sql = Sql::new(
+            "UPDATE api_keys SET previous_hash = hash, previous_until = $1, hash = $2, last_four = $3 \
+             WHERE id = $4 AND ($5 IS NULL OR account_id = $5) AND revoked_at IS NULL",
+        )
+        .bind(now.plus(grace))
+        .bind(credential::hash(credential.secret))
+        .bind(credential.last_four())
+        .bind(id)
+        .bind(account);
+        if self.database.execute(sql).await? == 0 {
             return Ok(None);
         }
-        Ok(self.key(id, account).await?.map(|key| (key, Secret::new(full))))
+        Ok(self.reload(id).await?.map(|key| (key, Secret::new(full))))
     }
 
-    /// Whether anybody can manage the gateway: an admin key that is not revoked and has not ended.
-    pub async fn has_admin_key(&self) -> Result<bool, StoreError> {
-        let mut sql = Sql::new(
-            "SELECT id FROM api_keys WHERE admin = 1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ",
+    /// Whether anybody can manage the gateway: an admin key that is neither revoked nor expired.
+    pub async fn has_admin(self) -> Result<bool, StoreError> {
+        let sql = Sql::new(
+            "SELECT id FROM api_keys WHERE admin = 1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $1) \
+             LIMIT 1",
         );
-        sql.bind(Timestamp::now().millis())?.push(") LIMIT 1");
-        Ok(self.row(sql).await?.is_some())
+        Ok(self.database.optional::<String>(sql.bind(Timestamp::now())).await?.is_some())
     }
 }
 
-fn insert(parts: &Credential<'_>, new: &NewKey, now: Timestamp) -> Result<Sql, StoreError> {
-    let models = list_text(&new.allowed_models)?;
-    let mut sql = Sql::new(&format!("INSERT INTO api_keys ({CARD}, hash, {LIMITS}) VALUES ("));
-    sql.bind(parts.id)?.push(", ").bind(new.account_id.clone())?;
-    sql.push(", ").bind(new.name.as_deref().map(stored_name))?.push(", ").bind(parts.last_four())?;
-    sql.push(", ").bind(i64::from(new.admin))?.push(", ").bind(models)?;
-    sql.push(", ").bind(now.millis())?.push(", ").bind(new.expires_at.map(Timestamp::millis))?;
-    sql.push(", ").bind(None::<i64>)?.push(", ").bind(credential::hash(parts.secret))?;
+fn insert(credential: &Credential<'_>, new: &NewKey, now: Timestamp, on_conflict: &str) -> Result<Sql, StoreError> {
     let limits = &new.limits;
-    for budget in [limits.budget, limits.budget_daily, limits.budget_monthly] {
-        sql.push(", ").bind(budget.map(Usd::micros))?;
-    }
-    sql.push(", ").bind(i64::from(limits.budget_soft))?;
-    sql.push(", ").bind(limits.rate_limit_rpm)?.push(", ").bind(limits.max_concurrent)?.push(")");
-    Ok(sql)
+    let sql = Sql::new(format!(
+        "INSERT INTO api_keys (id, account_id, name, last_four, admin, allowed_models, created_at, expires_at, hash, \
+                               budget, budget_daily, budget_monthly, budget_soft, rate_limit_rpm, max_concurrent) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15){on_conflict}"
+    ));
+    Ok(sql
+        .bind(credential.id)
+        .bind(&new.account_id)
+        .bind(new.name.as_deref().map(stored_name))
+        .bind(credential.last_four())
+        .bind(new.admin)
+        .bind(json_list(&new.allowed_models)?)
+        .bind(now)
+        .bind(new.expires_at)
+        .bind(credential::hash(credential.secret))
+        .bind(limits.budget)
+        .bind(limits.budget_daily)
+        .bind(limits.budget_monthly)
+        .bind(limits.budget_soft)
+        .bind(limits.rate_limit_rpm)
+        .bind(limits.max_concurrent))
 }
 
-pub(crate) fn one(id: &str, account: Option<&str>) -> Conditions {
-    let mut conditions = Conditions::default();
-    conditions.when("id =", Some(id));
-    conditions.when("account_id =", account);
-    conditions
-}
-
-/// The account is the only thing that a key refers to.
-fn account_fault(error: StoreError, new: &NewKey) -> StoreError {
+/// The account is the only row that a key refers to.
+fn account_error(error: StoreError, new: &NewKey) -> StoreError {
     match &error {
         StoreError::Query(cause) if cause.as_database_error().is_some_and(DatabaseError::is_foreign_key_violation) => {
             StoreError::UnknownAccount(new.account_id.clone())
         }
         _ => error,
     }
-}
-
-/// Reads the columns of [`BOUNDS`].
-pub(crate) fn read_bounds(row: &AnyRow) -> Result<(Limits, Used), StoreError> {
-    let number = |column: &str| row.try_get::<i64, _>(column);
-    let maybe = |column: &str| row.try_get::<Option<i64>, _>(column);
-    let usd = |column: &str| number(column).map(Usd::from_micros);
-    let limits = Limits {
-        budget: maybe("budget")?.map(Usd::from_micros),
-        budget_daily: maybe("budget_daily")?.map(Usd::from_micros),
-        budget_monthly: maybe("budget_monthly")?.map(Usd::from_micros),
-        budget_soft: number("budget_soft")? != 0,
-        rate_limit_rpm: maybe("rate_limit_rpm")?,
-        max_concurrent: maybe("max_concurrent")?,
-    };
-    let used = Used {
-        reserved: usd("reserved")?,
-        running: number("running")?,
-        spent: usd("spent")?,
-        day: number("day")?,
-        spent_day: usd("spent_day")?,
-        month: number("month")?,
-        spent_month: usd("spent_month")?,
-        minute: number("minute")?,
-        begun: number("begun")?,
-    };
-    Ok((limits, used))
-}
-
-/// The statement that stores what a transaction did to its keys, which it holds locked.
-pub(crate) fn write_back(engine: Engine, books: &Books) -> Result<Option<Sql>, StoreError> {
-    if books.keys.is_empty() {
-        return Ok(None);
-    }
-    let line = |(id, (_, used)): (&String, &(Limits, Used))| {
-        json!({"id": id, "reserved": used.reserved.micros(), "running": used.running, "spent": used.spent.micros(),
-               "day": used.day, "spent_day": used.spent_day.micros(), "month": used.month,
-               "spent_month": used.spent_month.micros(), "minute": used.minute, "begun": used.begun})
-    };
-    let lines: Vec<_> = books.keys.iter().map(line).collect();
-    let counters = COUNTERS.map(|name| (name, Kind::Number));
-    let columns: Vec<_> = std::iter::once(("id", Kind::Text)).chain(counters).collect();
-    let changes = COUNTERS.map(|name| format!("{name} = now.{name}"));
-    let mut sql = Sql::new(&format!("UPDATE api_keys SET {} FROM (", changes.join(", ")));
-    rows_of_json(engine, &columns, &lines, &mut sql)?;
-    sql.push(") AS now WHERE api_keys.id = now.id");
-    Ok(Some(sql))
-}
-
-/// Reads a row of [`SHOWN`].
-pub(crate) fn read(row: &AnyRow) -> Result<Key, StoreError> {
-    let models: String = row.try_get("allowed_models")?;
-    // A list that cannot be read must not become "all models".
-    let allowed_models =
-        serde_json::from_str(&models).map_err(|_| StoreError::Unknown { what: "list of models", value: models })?;
-    let (limits, used) = read_bounds(row)?;
-    Ok(Key {
-        id: row.try_get("id")?,
-        account_id: row.try_get("account_id")?,
-        name: row.try_get("name")?,
-        last_four: row.try_get("last_four")?,
-        admin: row.try_get::<i64, _>("admin")? != 0,
-        allowed_models,
-        created_at: moment(row, "created_at")?.unwrap_or(Timestamp::from_millis(0)),
-        expires_at: moment(row, "expires_at")?,
-        revoked_at: moment(row, "revoked_at")?,
-        limits,
-        used,
-    })
 }

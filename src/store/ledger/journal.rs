@@ -1,67 +1,68 @@
-//! Rows on disk while the database is away: appended, flushed to the platter, read back in order when it is there again.
+//! Write-ahead journal used while the database is unavailable: append, fsync, replay in order.
 //!
 //! A file belongs to one process, which holds a lock on it for as long as it lives; the file's name is the process's. So a
-//! file that nobody holds was left behind by a process that is gone: whoever starts next writes its rows into the
-//! database and settles what that process was running.
+//! file that nobody holds was left behind by a process that is gone: the next process that starts writes its rows into the
+//! database and settles the requests that were running.
 //!
-//! A line is a checksum, a space and a step as JSON. A last line that is torn (the machine stopped while it was written)
-//! was never acknowledged to anybody and is passed over; a bad line elsewhere is told and passed over.
+//! A line is a checksum, a space and an entry as JSON. A last line that is incomplete (the machine stopped while it was
+//! written) was never acknowledged to anybody and is skipped; a damaged line elsewhere is logged and skipped.
 
-use super::transaction::Step;
-use crate::store::keys::credential::hash;
+use super::transaction::LedgerEntry;
+use crate::base::hex;
+use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 /// How many characters of the checksum are kept.
-const CHECK: usize = 16;
-const ENDING: &str = "journal";
+const CHECKSUM_CHARS: usize = 16;
+const EXTENSION: &str = "journal";
 
-/// A file that is ours.
+/// A file that this process holds.
 #[derive(Debug)]
 pub(crate) struct Journal {
     file: File,
     path: PathBuf,
-    /// Up to here it holds whole lines.
+    /// Where its last whole line ends.
     end: u64,
-    /// Up to here the database has it.
-    done: u64,
-    /// Beyond this, no request is let in.
+    /// Where the first line begins that the database does not have.
+    replayed: u64,
+    /// The length from which on no request is admitted.
     limit: u64,
 }
 
-/// Steps read back, and where the next ones begin.
+/// Entries to replay, and where the next ones begin.
 pub(crate) struct Chunk {
-    pub(crate) steps: Vec<Step>,
+    pub(crate) entries: Vec<LedgerEntry>,
     next: u64,
 }
 
 impl Journal {
-    /// A new file for the process of that name.
+    /// Makes the file of the process of that name.
     pub(crate) fn create(directory: &Path, owner: &str, limit: u64) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
-        let path = directory.join(format!("{owner}.{ENDING}"));
+        let path = directory.join(format!("{owner}.{EXTENSION}"));
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
         file.try_lock()?;
         // The name itself has to survive a power cut.
         File::open(directory)?.sync_all()?;
-        Ok(Self { file, path, end: 0, done: 0, limit })
+        Ok(Self { file, path, end: 0, replayed: 0, limit })
     }
 
-    /// The files that processes left behind which are gone.
+    /// Takes over the files of processes that are gone.
     pub(crate) fn abandoned(directory: &Path) -> io::Result<Vec<Self>> {
         fs::create_dir_all(directory)?;
         let mut found = Vec::new();
         for entry in fs::read_dir(directory)? {
             let path = entry?.path();
-            if path.extension().is_some_and(|ending| ending == ENDING) {
+            if path.extension().is_some_and(|extension| extension == EXTENSION) {
                 found.extend(Self::adopt(path)?);
             }
         }
         Ok(found)
     }
 
-    /// Takes a file over; `None` when its process lives, or another took it first.
+    /// Takes over a file; `None` when its process lives, or another took it first.
     fn adopt(path: PathBuf) -> io::Result<Option<Self>> {
         let file = match OpenOptions::new().read(true).write(true).open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -73,34 +74,34 @@ impl Journal {
             Ok(()) => {}
         }
         let end = file.metadata()?.len();
-        Ok(Some(Self { file, path, end, done: 0, limit: 0 }))
+        Ok(Some(Self { file, path, end, replayed: 0, limit: 0 }))
     }
 
-    /// Whose it is or was.
+    /// The process whose file it is or was.
     pub(crate) fn owner(&self) -> String {
         self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     /// Whether it holds rows that the database does not have.
     pub(crate) fn has_rows(&self) -> bool {
-        self.done < self.end
+        self.replayed < self.end
     }
 
-    /// Whether new requests may still be let in. Final rows of those that run are always taken.
+    /// Whether new requests may be admitted. Final rows of running requests are always accepted.
     pub(crate) fn has_room(&self) -> bool {
         self.end < self.limit
     }
 
-    /// Adds steps; they are durable when this returns. After an error the file is as it was.
-    pub(crate) fn append(&mut self, steps: &[Step]) -> io::Result<()> {
+    /// Appends entries; they are durable when this returns. After an error the file is as it was.
+    pub(crate) fn append(&mut self, entries: &[LedgerEntry]) -> io::Result<()> {
         let mut lines = Vec::new();
-        for step in steps {
-            let json = serde_json::to_string(step)?;
+        for entry in entries {
+            let json = serde_json::to_string(entry)?;
             writeln!(lines, "{} {json}", checksum(&json))?;
         }
         let written = self.write(&lines);
         if written.is_err() {
-            // What was half written must not stand before what comes next.
+            // An incomplete line must not stand before the next one.
             self.file.set_len(self.end)?;
         } else {
             self.end += lines.len() as u64;
@@ -114,13 +115,13 @@ impl Journal {
         self.file.sync_data()
     }
 
-    /// The next steps that the database does not have.
-    pub(crate) fn read(&mut self, most: usize) -> io::Result<Chunk> {
-        self.file.seek(SeekFrom::Start(self.done))?;
+    /// The next entries that the database does not have.
+    pub(crate) fn read(&mut self, max_entries: usize) -> io::Result<Chunk> {
+        self.file.seek(SeekFrom::Start(self.replayed))?;
         let mut reader = BufReader::new(&self.file);
-        let mut chunk = Chunk { steps: Vec::new(), next: self.done };
+        let mut chunk = Chunk { entries: Vec::new(), next: self.replayed };
         let mut line = Vec::new();
-        while chunk.steps.len() < most && chunk.next < self.end {
+        while chunk.entries.len() < max_entries && chunk.next < self.end {
             line.clear();
             let read = reader.read_until(b'\n', &mut line)? as u64;
             if read == 0 {
@@ -129,46 +130,46 @@ impl Journal {
             }
             chunk.next += read;
             match parse(&line) {
-                Some(step) => chunk.steps.push(step),
+                Some(entry) => chunk.entries.push(entry),
                 None if line.last() != Some(&b'\n') => {
-                    tracing::warn!(path = %self.path.display(), "the journal ends in a torn line, which is passed over");
+                    tracing::warn!(path = %self.path.display(), "skipped an incomplete last line of the journal");
                 }
                 None => {
                     let line = String::from_utf8_lossy(&line);
-                    tracing::error!(path = %self.path.display(), %line, "a line of the journal is damaged");
+                    tracing::error!(path = %self.path.display(), %line, "skipped a damaged line of the journal");
                 }
             }
         }
         Ok(chunk)
     }
 
-    /// The database has that chunk. When it has everything, the file starts anew.
+    /// Notes that the database has that chunk. When it has everything, the file is emptied.
     pub(crate) fn finish(&mut self, chunk: &Chunk) -> io::Result<()> {
-        self.done = chunk.next;
+        self.replayed = chunk.next;
         if !self.has_rows() {
             self.file.set_len(0)?;
             self.file.sync_data()?;
-            (self.done, self.end) = (0, 0);
+            (self.replayed, self.end) = (0, 0);
         }
         Ok(())
     }
 
-    /// Removes the file, which must have nothing left in it.
+    /// Removes the file, which must have no rows left.
     pub(crate) fn remove(self) -> io::Result<()> {
         fs::remove_file(&self.path)
     }
 }
 
 fn checksum(json: &str) -> String {
-    let mut text = hash(json);
-    text.truncate(CHECK);
+    let mut text = hex(&Sha256::digest(json));
+    text.truncate(CHECKSUM_CHARS);
     text
 }
 
-fn parse(line: &[u8]) -> Option<Step> {
+fn parse(line: &[u8]) -> Option<LedgerEntry> {
     let line = std::str::from_utf8(line.strip_suffix(b"\n")?).ok()?;
-    let (check, json) = line.split_once(' ')?;
-    if check != checksum(json) {
+    let (stored, json) = line.split_once(' ')?;
+    if stored != checksum(json) {
         return None;
     }
     serde_json::from_str(json).ok()

@@ -1,30 +1,24 @@
-//! What was asked and answered, where the operator keeps it: text and links, never media bytes, and for some days only.
+//! Requests and answers, where the operator keeps them: text and links, never media bytes, and for some days only.
 
-use super::record::stored_name;
 use crate::base::Timestamp;
-use crate::store::db::sql::{Conditions, Sql};
-use crate::store::{Store, StoreError};
-use sqlx::Row;
+use crate::store::db::text::stored_name;
+use crate::store::db::{Database, Sql, StoreError};
 
-/// How many bytes of a payload are kept.
-const MOST: usize = 64 * 1024;
+const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
 
 /// A payload to keep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewPayload {
-    /// The request's id.
     pub request_id: String,
-    /// Whose it is.
     pub account_id: String,
     /// JSON without media bytes.
     pub payload: String,
     /// Names of the files that were made.
     pub media: Vec<String>,
-    /// When it is forgotten.
     pub expires_at: Timestamp,
 }
 
-/// What was left of a payload when it was purged.
+/// The result of purging a payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Purged {
     /// Whether it had been purged before, or was never kept.
@@ -33,59 +27,64 @@ pub struct Purged {
     pub media: Vec<String>,
 }
 
-impl Store {
+/// `account` narrows a call to that account's payloads.
+#[derive(Debug, Clone, Copy)]
+pub struct PayloadRepository<'a> {
+    database: &'a Database,
+}
+
+impl<'a> PayloadRepository<'a> {
+    pub(crate) const fn new(database: &'a Database) -> Self {
+        Self { database }
+    }
+
     /// Keeps a payload. One that is too large is not kept.
-    pub async fn keep_payload(&self, new: NewPayload) -> Result<(), StoreError> {
-        if new.payload.len() > MOST {
+    pub async fn insert(self, new: NewPayload) -> Result<(), StoreError> {
+        if new.payload.len() > MAX_PAYLOAD_BYTES {
             return Ok(());
         }
         let media = serde_json::to_string(&new.media).map_err(|error| sqlx::Error::Encode(error.into()))?;
-        let mut sql =
-            Sql::new("INSERT INTO request_payloads (request_id, account_id, payload, media, expires_at) VALUES (");
-        sql.bind(stored_name(&new.request_id))?.push(", ").bind(stored_name(&new.account_id))?;
-        sql.push(", ").bind(new.payload.replace('\0', "\u{fffd}"))?.push(", ").bind(media)?;
-        sql.push(", ").bind(new.expires_at.millis())?.push(") ON CONFLICT (request_id) DO NOTHING");
-        self.run(sql).await.map(drop)
+        let sql = Sql::new(
+            "INSERT INTO request_payloads (request_id, account_id, payload, media, expires_at) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (request_id) DO NOTHING",
+        )
+        .bind(stored_name(&new.request_id))
+        .bind(stored_name(&new.account_id))
+        .bind(new.payload)
+        .bind(media)
+        .bind(new.expires_at);
+        self.database.execute(sql).await.map(drop)
     }
 
-    /// A request's payload, JSON, while it is kept; with an account, only if it is that account's.
-    pub async fn payload(
-        &self,
+    /// A request's payload, JSON, while it is kept.
+    pub async fn find(
+        self,
         request: &str,
         account: Option<&str>,
         now: Timestamp,
     ) -> Result<Option<String>, StoreError> {
-        let mut sql = Sql::new("SELECT payload FROM request_payloads");
-        one(request, account).write(&mut sql)?;
-        sql.push(" AND expires_at > ").bind(now.millis())?;
-        let row = self.row(sql).await?;
-        Ok(row.map(|row| row.try_get("payload")).transpose()?.flatten())
+        let sql = Sql::new(
+            "SELECT payload FROM request_payloads \
+             WHERE request_id = $1 AND ($2 IS NULL OR account_id = $2) AND expires_at > $3",
+        );
+        Ok(self.database.optional::<Option<String>>(sql.bind(request).bind(account).bind(now)).await?.flatten())
     }
 
-    /// Forgets a request's payload, and says which files belong to it.
-    pub async fn purge_payload(&self, request: &str, account: Option<&str>) -> Result<Purged, StoreError> {
-        let mut sql = Sql::new("UPDATE request_payloads SET payload = NULL");
-        let mut conditions = one(request, account);
-        conditions.is("payload IS NOT NULL");
-        conditions.write(&mut sql)?;
-        sql.push(" RETURNING media");
-        let rows = self.changed(sql).await?;
-        let Some(row) = rows.first() else { return Ok(Purged { already: true, media: Vec::new() }) };
-        let media: String = row.try_get("media")?;
-        Ok(Purged { already: false, media: serde_json::from_str(&media).unwrap_or_default() })
+    /// Erases a request's payload, and returns which files belong to it.
+    pub async fn purge(self, request: &str, account: Option<&str>) -> Result<Purged, StoreError> {
+        let sql = Sql::new(
+            "UPDATE request_payloads SET payload = NULL \
+             WHERE request_id = $1 AND ($2 IS NULL OR account_id = $2) AND payload IS NOT NULL RETURNING media",
+        );
+        let media = self.database.execute_returning::<String>(sql.bind(request).bind(account)).await?.pop();
+        Ok(Purged {
+            already: media.is_none(),
+            media: media.and_then(|media| serde_json::from_str(&media).ok()).unwrap_or_default(),
+        })
     }
 
-    /// Forgets payloads whose time is over; how many.
-    pub async fn sweep_payloads(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let mut sql = Sql::new("DELETE FROM request_payloads WHERE expires_at <= ");
-        sql.bind(now.millis())?;
-        self.run(sql).await
+    /// Removes expired payloads, and returns how many.
+    pub async fn remove_expired(self, now: Timestamp) -> Result<u64, StoreError> {
+        self.database.execute(Sql::new("DELETE FROM request_payloads WHERE expires_at <= $1").bind(now)).await
     }
-}
-
-fn one(request: &str, account: Option<&str>) -> Conditions {
-    let mut conditions = Conditions::default();
-    conditions.when("request_id =", Some(request));
-    conditions.when("account_id =", account);
-    conditions
 }

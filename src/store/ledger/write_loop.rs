@@ -1,13 +1,15 @@
-//! The writer's desk: batches into transactions, into the journal while the database is away, and from the journal into the
-//! database when it is back.
+//! The write loop: batches log rows into transactions; writes them to the journal during database outages, and replays the
+//! journal into the database when it is back.
 
 use super::journal::Journal;
+use super::offline_balances::OfflineBalances;
+use super::queue::{Counters, QueuedWrite};
 use super::record::Record;
-use super::transaction::{Act, Failure, Posted, Step, post};
-use super::writer::{Counters, Entry};
-use crate::store::StoreError;
+use super::transaction::{Committed, LedgerEntry, RowEvent, WriteError, commit};
+use crate::base::Backoff;
+use crate::store::db::StoreError;
+use crate::store::db::availability::Availability;
 use crate::store::db::connect::Target;
-use crate::store::keys::offline_cache::Known;
 use sqlx::{AnyConnection, Connection};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,45 +21,64 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 /// Rows in one transaction, at most.
 const BATCH: usize = 512;
 /// How long one transaction may take before its connection is given up as dead.
-const ATTEMPT: Duration = Duration::from_secs(10);
-/// The same where rows can go to the journal instead: less than a request waits to be let in.
-const LIVE_ATTEMPT: Duration = Duration::from_secs(1);
-/// How long a closing writer waits for callers that are about to queue a row.
-const STRAGGLERS: Duration = Duration::from_secs(1);
-/// Pauses between attempts while the database is away.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same where rows can go to the journal instead: less than a request waits to be admitted.
+const TRANSACTION_TIMEOUT_WITH_JOURNAL: Duration = Duration::from_secs(1);
+/// How long a closing loop waits for callers that are about to queue a row.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+/// Between attempts to write while the database is unavailable and there is no journal.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
+/// Between attempts to replay the journal.
+const REPLAY_DELAY: Duration = Duration::from_millis(500);
 
-/// Where the writing happens. One connection of its own, so that the log never queues behind reports.
-pub(crate) struct Desk {
+/// Has a connection of its own, so that the log never queues behind reports.
+pub(crate) struct WriteLoop {
     target: Target,
     /// This process. Rows that it opens carry the name until they are closed.
     owner: String,
-    /// Where rows go while the database is away. Without one they wait.
+    /// Where rows go while the database is unavailable. Without one they wait.
     journal: Option<Journal>,
-    known: Known,
+    balances: OfflineBalances,
+    availability: Availability,
     connection: Option<AnyConnection>,
     pub(crate) counters: Arc<Counters>,
-    /// Opening rows that became durable after their callers had left: nothing was spent, so they are crossed out.
-    abandoned: Vec<Record>,
-    /// Final rows that neither the database nor the disk would take; they are tried until their time is over.
-    kept: Vec<Entry>,
-    /// When the database is tried again.
-    next_try: Instant,
+    /// Opening rows that became durable after their callers had left: nothing was spent, so they are voided.
+    to_void: Vec<Record>,
+    /// Final rows that neither the database nor the disk accepted; they are tried until their deadline.
+    deferred: Vec<QueuedWrite>,
+    /// When the journal is replayed, or deferred rows are tried, again.
+    retry_at: Instant,
 }
 
-impl Desk {
-    pub(crate) fn new(target: Target, owner: String, journal: Option<Journal>, known: Known) -> Self {
+impl WriteLoop {
+    pub(crate) fn new(
+        target: Target,
+        owner: String,
+        journal: Option<Journal>,
+        balances: OfflineBalances,
+        availability: Availability,
+    ) -> Self {
         let counters = Arc::new(Counters::default());
         counters.journal_has_room.store(journal.is_some(), Ordering::Relaxed);
-        let (connection, abandoned, kept) = (None, Vec::new(), Vec::new());
-        Self { target, owner, journal, known, connection, counters, abandoned, kept, next_try: Instant::now() }
+        Self {
+            target,
+            owner,
+            journal,
+            balances,
+            availability,
+            connection: None,
+            counters,
+            to_void: Vec::new(),
+            deferred: Vec::new(),
+            retry_at: Instant::now(),
+        }
     }
 
-    /// Brings what a process left behind into the database, and removes its file.
+    /// Replays what a process left behind into the database, and removes its file.
     pub(crate) async fn recover(mut self) -> Result<(), StoreError> {
-        while self.owes() {
-            if !self.catch_up().await {
-                return Err(StoreError::Silent);
+        while self.has_backlog() {
+            if !self.replay().await {
+                return Err(StoreError::Unavailable);
             }
         }
         if let Some(Err(error)) = self.journal.take().map(Journal::remove) {
@@ -66,43 +87,45 @@ impl Desk {
         Ok(())
     }
 
-    pub(crate) async fn work(mut self, mut queue: mpsc::Receiver<Entry>, mut stopped: watch::Receiver<bool>) {
+    pub(crate) async fn run(mut self, mut queue: mpsc::Receiver<QueuedWrite>, mut stopped: watch::Receiver<bool>) {
         let mut stopping = false;
         loop {
-            let mut batch = std::mem::take(&mut self.kept);
-            let owing = self.owes() || !batch.is_empty();
+            let mut batch = Vec::new();
+            let must_retry = self.has_backlog() || !self.deferred.is_empty();
             tokio::select! {
                 count = queue.recv_many(&mut batch, BATCH) => if count == 0 { break },
                 // A caller may hold a place in the queue and never use it.
-                () = sleep(STRAGGLERS), if stopping => break,
-                () = sleep_until(self.next_try), if owing => {}
+                () = sleep(DRAIN_TIMEOUT), if stopping => break,
+                () = sleep_until(self.retry_at), if must_retry => {}
                 // Also when every handle is gone: then nothing can arrive any more.
                 _ = stopped.wait_for(|stop| *stop), if !stopping => {
                     stopping = true;
                     queue.close();
                 }
             }
+            // Deferred rows are older. They are taken out only here, so that none is lost when the loop ends.
+            batch.splice(0..0, self.deferred.drain(..));
             if !batch.is_empty() {
-                self.settle(batch).await;
+                self.write(batch).await;
             }
-            if self.owes() && self.next_try <= Instant::now() {
-                self.catch_up().await;
+            if self.has_backlog() && self.retry_at <= Instant::now() {
+                self.replay().await;
             }
         }
         self.end().await;
     }
 
-    /// What is left in the journal is tried once more, and otherwise waits there for the next start.
+    /// The journal is replayed once more, and otherwise waits for the next start.
     async fn end(mut self) {
-        let batch = std::mem::take(&mut self.kept);
-        self.settle(batch).await;
-        while self.owes() && self.catch_up().await {}
+        let batch = std::mem::take(&mut self.deferred);
+        self.write(batch).await;
+        while self.has_backlog() && self.replay().await {}
         if let Some(connection) = self.connection.take() {
             let _ = connection.close().await;
         }
         match self.journal.take() {
             Some(journal) if journal.has_rows() => {
-                tracing::warn!("rows of the request log wait in the journal for the next start");
+                tracing::warn!("rows of the request log stay in the journal until the next start");
             }
             // A file that stays is empty, and the next start removes it.
             Some(journal) => drop(journal.remove()),
@@ -111,219 +134,220 @@ impl Desk {
     }
 
     /// Whether the journal holds rows that the database does not have.
-    fn owes(&self) -> bool {
+    fn has_backlog(&self) -> bool {
         self.journal.as_ref().is_some_and(Journal::has_rows)
     }
 
-    /// Brings every entry to its end: written, refused, or out of time.
-    async fn settle(&mut self, batch: Vec<Entry>) {
-        let mut piles = vec![batch];
-        let mut pause = PAUSE.0;
-        while let Some(pile) = piles.pop() {
-            let mut pile = keep_wanted(pile);
-            if pile.is_empty() {
+    /// Brings every row to its end: written, refused, or past its deadline.
+    async fn write(&mut self, batch: Vec<QueuedWrite>) {
+        let mut batches = vec![batch];
+        let mut failures = 0;
+        while let Some(batch) = batches.pop() {
+            let mut batch = refuse_unwanted(batch);
+            if batch.is_empty() {
                 continue;
             }
             // Rows stay in their order: while some wait in the journal, all others go behind them.
-            if self.owes() {
-                self.divert(pile).await;
+            if self.has_backlog() {
+                self.write_to_journal(batch).await;
                 continue;
             }
-            match self.attempt(&pile).await {
-                Ok(posted) => {
-                    pause = PAUSE.0;
-                    self.acknowledge(pile, posted);
+            match self.commit_batch(&batch).await {
+                Ok(committed) => {
+                    failures = 0;
+                    self.acknowledge(batch, committed);
                 }
                 // Some row is bad. Halving finds it in a few transactions, and all others get through.
-                Err(Failure::Refused(_)) if pile.len() > 1 => {
-                    let rest = pile.split_off(pile.len() / 2);
-                    piles.push(rest);
-                    piles.push(pile);
+                Err(WriteError::Refused(_)) if batch.len() > 1 => {
+                    let rest = batch.split_off(batch.len() / 2);
+                    batches.push(rest);
+                    batches.push(batch);
                 }
-                Err(Failure::Refused(cause)) => {
-                    for entry in &mut pile {
-                        entry.refuse(StoreError::Unwritten(cause.clone()));
+                Err(WriteError::Refused(cause)) => {
+                    for write in &mut batch {
+                        write.refuse(StoreError::Unwritten(cause.clone()));
                     }
                 }
-                Err(Failure::Away(cause)) if self.journal.is_some() => {
-                    tracing::warn!(cause, rows = pile.len(), "the database is away; rows go to the journal");
-                    self.miss();
-                    self.divert(pile).await;
+                Err(WriteError::Unavailable(cause)) if self.journal.is_some() => {
+                    tracing::warn!(cause, rows = batch.len(), "the database is unavailable; rows go to the journal");
+                    self.mark_unavailable();
+                    self.write_to_journal(batch).await;
                 }
-                Err(Failure::Away(cause)) => {
-                    tracing::warn!(cause, rows = pile.len(), "the request log cannot be written; trying again");
-                    self.miss();
-                    piles.push(pile);
-                    sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE.1);
+                Err(WriteError::Unavailable(cause)) => {
+                    tracing::warn!(cause, rows = batch.len(), "the database is unavailable; will retry");
+                    self.mark_unavailable();
+                    batches.push(batch);
+                    failures += 1;
+                    sleep(BACKOFF.delay(failures)).await;
                 }
             }
         }
-        if !self.abandoned.is_empty() && !self.owes() && self.attempt(&[]).await.is_err() {
+        if !self.to_void.is_empty() && !self.has_backlog() && self.commit_batch(&[]).await.is_err() {
             // They stay on the list for the next transaction.
-            self.miss();
+            self.mark_unavailable();
         }
     }
 
-    /// The database did not answer.
-    fn miss(&mut self) {
+    fn mark_unavailable(&mut self) {
         self.connection = None;
-        self.known.note(false);
-        self.next_try = Instant::now() + PAUSE.1;
+        self.availability.record(false);
+        self.retry_at = Instant::now() + REPLAY_DELAY;
     }
 
-    fn acknowledge(&mut self, pile: Vec<Entry>, posted: Posted) {
-        self.counters.rows.fetch_add(pile.len() as u64, Ordering::Relaxed);
-        for (mut entry, verdict) in pile.into_iter().zip(posted.verdicts) {
-            match verdict {
-                Ok(()) => self.confirm(entry),
-                Err(denial) => entry.refuse(StoreError::Denied(denial)),
+    fn acknowledge(&mut self, batch: Vec<QueuedWrite>, committed: Committed) {
+        self.counters.rows.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        for (mut write, admission) in batch.into_iter().zip(committed.admissions) {
+            match admission {
+                Ok(()) => self.confirm(write),
+                Err(denial) => write.refuse(StoreError::Denied(denial)),
             }
         }
     }
 
-    fn confirm(&mut self, mut entry: Entry) {
-        if !entry.acknowledge() && entry.step.act != Act::Close {
-            self.abandoned.push(entry.step.record.clone());
+    fn confirm(&mut self, mut write: QueuedWrite) {
+        if !write.acknowledge() && !write.is_final() {
+            self.to_void.push(write.entry.record.clone());
         }
     }
 
-    /// One transaction. Safe to repeat when its end is not known.
-    async fn attempt(&mut self, pile: &[Entry]) -> Result<Posted, Failure> {
-        let crossed_out = self.abandoned.iter().map(|record| Step { act: Act::Void, record: record.clone() });
-        let steps: Vec<Step> = pile.iter().map(|entry| entry.step.clone()).chain(crossed_out).collect();
-        let patience = if self.journal.is_some() { LIVE_ATTEMPT } else { ATTEMPT };
-        let posted = self.transact(&steps, patience).await?;
-        self.abandoned.clear();
-        Ok(posted)
+    /// Writes a batch, and voids what is to be voided, in one transaction. Safe to repeat when its end is not known.
+    async fn commit_batch(&mut self, batch: &[QueuedWrite]) -> Result<Committed, WriteError> {
+        let entries = self.entries(batch);
+        let limit = if self.journal.is_some() { TRANSACTION_TIMEOUT_WITH_JOURNAL } else { TRANSACTION_TIMEOUT };
+        let committed = self.commit(&entries, limit).await?;
+        self.to_void.clear();
+        Ok(committed)
     }
 
-    async fn transact(&mut self, steps: &[Step], patience: Duration) -> Result<Posted, Failure> {
+    fn entries(&self, batch: &[QueuedWrite]) -> Vec<LedgerEntry> {
+        let void = |record: &Record| LedgerEntry { event: RowEvent::Void, record: record.clone() };
+        batch.iter().map(|write| write.entry.clone()).chain(self.to_void.iter().map(void)).collect()
+    }
+
+    async fn commit(&mut self, entries: &[LedgerEntry], limit: Duration) -> Result<Committed, WriteError> {
         let transaction = async {
             let connection = match &mut self.connection {
                 Some(connection) => connection,
                 empty => empty.insert(self.target.connect().await?),
             };
-            post(connection, self.target.engine(), &self.owner, steps).await
+            commit(connection, self.target.engine(), &self.owner, entries).await
         };
-        let away = |_| Failure::Away("no answer in time".to_owned());
-        let mut posted = timeout(patience, transaction).await.map_err(away)??;
+        let late = |_| WriteError::Unavailable("no answer in time".to_owned());
+        let mut committed = timeout(limit, transaction).await.map_err(late)??;
         self.counters.transactions.fetch_add(1, Ordering::Relaxed);
-        self.known.note(true);
-        self.known.learn(std::mem::take(&mut posted.books));
-        for event in std::mem::take(&mut posted.events) {
+        self.availability.record(true);
+        self.balances.insert(std::mem::take(&mut committed.balances));
+        for event in std::mem::take(&mut committed.events) {
             tracing::warn!(
                 account = event.account_id, key = event.key_id, limit = event.limit, percent = event.percent,
                 used = %event.used, of = %event.of, "a limit is nearly or wholly used"
             );
         }
-        Ok(posted)
+        Ok(committed)
     }
 
-    /// Puts a pile into the journal instead.
-    async fn divert(&mut self, pile: Vec<Entry>) {
+    async fn write_to_journal(&mut self, batch: Vec<QueuedWrite>) {
         let Some(mut journal) = self.journal.take() else { return };
-        let mut taken = Vec::new();
-        for mut entry in pile {
-            match self.admit(&journal, &mut entry) {
-                Ok(()) => taken.push(entry),
-                Err(error) => entry.refuse(error),
+        let mut accepted = Vec::new();
+        for mut write in batch {
+            match self.admit_offline(&journal, &mut write.entry) {
+                Ok(()) => accepted.push(write),
+                Err(error) => write.refuse(error),
             }
         }
-        let crossed_out = self.abandoned.iter().map(|record| Step { act: Act::Void, record: record.clone() });
-        let steps: Vec<Step> = taken.iter().map(|entry| entry.step.clone()).chain(crossed_out).collect();
+        let entries = self.entries(&accepted);
         let appended = spawn_blocking(move || {
-            let done = journal.append(&steps);
+            let done = journal.append(&entries);
             (journal, done)
         });
         match appended.await {
             Ok((journal, done)) => {
                 self.counters.journal_has_room.store(done.is_ok() && journal.has_room(), Ordering::Relaxed);
                 self.journal = Some(journal);
-                self.diverted(taken, done);
+                self.journaled(accepted, done);
             }
-            // Dropped entries put their rows into the log of the process.
+            // Dropped writes put their rows into the process log.
             Err(error) => tracing::error!(cause = %error, "the journal is lost"),
         }
     }
 
-    fn admit(&self, journal: &Journal, entry: &mut Entry) -> Result<(), StoreError> {
-        if entry.step.act == Act::Close {
+    fn admit_offline(&self, journal: &Journal, entry: &mut LedgerEntry) -> Result<(), StoreError> {
+        if entry.event == RowEvent::Close {
             // What is not known cannot be released, and need not be.
-            let _ = self.known.hold(&entry.step);
+            let _ = self.balances.apply(entry);
             return Ok(());
         }
         if !journal.has_room() {
             return Err(StoreError::Full);
         }
-        self.known.hold(&entry.step)?;
-        entry.step.act = Act::Admitted;
+        self.balances.apply(entry)?;
+        entry.event = RowEvent::Admitted;
         Ok(())
     }
 
-    fn diverted(&mut self, taken: Vec<Entry>, done: std::io::Result<()>) {
+    fn journaled(&mut self, accepted: Vec<QueuedWrite>, done: std::io::Result<()>) {
         match done {
             Ok(()) => {
-                self.abandoned.clear();
-                self.counters.rows.fetch_add(taken.len() as u64, Ordering::Relaxed);
-                self.counters.journaled.fetch_add(taken.len() as u64, Ordering::Relaxed);
-                for entry in taken {
-                    self.confirm(entry);
+                self.to_void.clear();
+                self.counters.rows.fetch_add(accepted.len() as u64, Ordering::Relaxed);
+                self.counters.journaled.fetch_add(accepted.len() as u64, Ordering::Relaxed);
+                for write in accepted {
+                    self.confirm(write);
                 }
             }
             Err(error) => {
-                tracing::error!(cause = %error, rows = taken.len(), "the journal cannot be written");
-                for mut entry in taken {
-                    if entry.step.act == Act::Close {
-                        self.kept.push(entry);
+                tracing::error!(cause = %error, rows = accepted.len(), "the journal cannot be written");
+                for mut write in accepted {
+                    if write.is_final() {
+                        self.deferred.push(write);
                     } else {
-                        entry.refuse(StoreError::Full);
+                        write.refuse(StoreError::Full);
                     }
                 }
-                self.next_try = Instant::now() + PAUSE.1;
+                self.retry_at = Instant::now() + REPLAY_DELAY;
             }
         }
     }
 
-    /// Brings the next rows of the journal into the database. Whether that went well.
-    async fn catch_up(&mut self) -> bool {
+    /// Writes the next rows of the journal into the database. Whether that succeeded.
+    async fn replay(&mut self) -> bool {
         let Some(mut journal) = self.journal.take() else { return false };
-        let done = self.replay(&mut journal).await;
+        let done = self.replay_chunk(&mut journal).await;
         self.counters.journal_has_room.store(journal.has_room(), Ordering::Relaxed);
         self.journal = Some(journal);
         match done {
             Ok(()) => {
-                if !self.owes() {
-                    tracing::info!("the database is back, and has every row of the journal");
+                if !self.has_backlog() {
+                    tracing::info!("the database is available again and has every row of the journal");
                 }
                 true
             }
             Err(cause) => {
-                tracing::debug!(cause, "the database is still away");
-                self.miss();
+                tracing::debug!(cause, "the database is still unavailable; will retry");
+                self.mark_unavailable();
                 false
             }
         }
     }
 
-    async fn replay(&mut self, journal: &mut Journal) -> Result<(), String> {
+    async fn replay_chunk(&mut self, journal: &mut Journal) -> Result<(), String> {
         let chunk = journal.read(BATCH).map_err(|error| error.to_string())?;
-        match self.transact(&chunk.steps, ATTEMPT).await {
+        match self.commit(&chunk.entries, TRANSACTION_TIMEOUT).await {
             Ok(_) => {}
-            Err(Failure::Away(cause)) => return Err(cause),
-            Err(Failure::Refused(_)) => self.replay_one_by_one(&chunk.steps).await?,
+            Err(WriteError::Unavailable(cause)) => return Err(cause),
+            Err(WriteError::Refused(_)) => self.replay_one_by_one(&chunk.entries).await?,
         }
         journal.finish(&chunk).map_err(|error| error.to_string())
     }
 
-    async fn replay_one_by_one(&mut self, steps: &[Step]) -> Result<(), String> {
-        for step in steps {
-            match self.transact(std::slice::from_ref(step), ATTEMPT).await {
+    async fn replay_one_by_one(&mut self, entries: &[LedgerEntry]) -> Result<(), String> {
+        for entry in entries {
+            match self.commit(std::slice::from_ref(entry), TRANSACTION_TIMEOUT).await {
                 Ok(_) => {}
-                Err(Failure::Away(cause)) => return Err(cause),
-                Err(Failure::Refused(cause)) => {
-                    let row = serde_json::to_string(&step.record).unwrap_or_default();
-                    tracing::error!(cause, row, "a row of the journal was refused by the database");
+                Err(WriteError::Unavailable(cause)) => return Err(cause),
+                Err(WriteError::Refused(cause)) => {
+                    let row = serde_json::to_string(&entry.record).unwrap_or_default();
+                    tracing::error!(cause, row, "the database refused a row of the journal");
                 }
             }
         }
@@ -331,11 +355,11 @@ impl Desk {
     }
 }
 
-/// Lets go of those whose time is over or whose callers have left.
-fn keep_wanted(pile: Vec<Entry>) -> Vec<Entry> {
-    let (wanted, late): (Vec<_>, Vec<_>) = pile.into_iter().partition(Entry::is_wanted);
-    for mut entry in late {
-        entry.refuse(StoreError::Unwritten("it took too long".to_owned()));
+/// Refuses writes that are late or whose callers have left.
+fn refuse_unwanted(batch: Vec<QueuedWrite>) -> Vec<QueuedWrite> {
+    let (wanted, unwanted): (Vec<_>, Vec<_>) = batch.into_iter().partition(QueuedWrite::is_wanted);
+    for mut write in unwanted {
+        write.refuse(StoreError::Unwritten("it took too long".to_owned()));
     }
     wanted
 }
