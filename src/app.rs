@@ -156,7 +156,7 @@ async fn start_parts(config: &Config) -> Result<Running, StartError> {
     };
     let rules = Rules::new(&config.routing.rules).map_err(|wrong| StartError::Config(Problems(wrong)))?;
     let board = Switchboard::new(&config.routing, rules);
-    board.obey(store.route_states().await?.iter().filter_map(Operator::read));
+    board.obey(store.routing().states().await?.iter().filter_map(Operator::read));
     let guard = Guard::new(config.outbound.allow_private, sandbox);
     let client = Client::new(config.outbound.clone(), guard).map_err(|error| StartError::Client(error.to_string()))?;
     let callers = Client::new(config.outbound.clone(), Guard::default())
@@ -312,13 +312,13 @@ async fn prepare_keys(store: &Store, bootstrap: &Secret) -> Result<Option<Secret
         ..NewKey::default()
     };
     if !bootstrap.is_empty() {
-        store.ensure_key(bootstrap, admin("bootstrap")).await?;
+        store.keys().ensure(bootstrap, admin("bootstrap")).await?;
         return Ok(None);
     }
-    if store.has_admin_key().await? {
+    if store.keys().has_admin().await? {
         return Ok(None);
     }
-    let (_, secret) = store.create_key(admin("first")).await?;
+    let (_, secret) = store.keys().create(admin("first")).await?;
     Ok(Some(secret))
 }
 
@@ -326,7 +326,7 @@ async fn prepare_keys(store: &Store, bootstrap: &Secret) -> Result<Option<Secret
 async fn settle_interrupted(store: &Store, config: &Config) -> Result<(), StoreError> {
     let shared = config.database.url.starts_with("postgres");
     let grace = if shared { Duration::from_secs(config.routing.deadline_seconds + 120) } else { Duration::ZERO };
-    let settled = store.settle_interrupted(Timestamp::now().minus(grace)).await?;
+    let settled = store.requests().settle_interrupted(Timestamp::now().minus(grace)).await?;
     if settled > 0 {
         tracing::warn!(settled, "requests that a crash interrupted were closed; their estimates are marked uncertain");
     }
@@ -361,7 +361,7 @@ async fn sweep(storage: Storage, store: Store, mut stopped: watch::Receiver<bool
             Ok(deleted) => tracing::debug!(deleted, "expired media deleted"),
             Err(error) => tracing::warn!(%error, "expired media could not be deleted"),
         }
-        if let Err(error) = store.sweep_idempotency(Timestamp::now()).await {
+        if let Err(error) = store.idempotency().remove_expired(Timestamp::now()).await {
             tracing::warn!(%error, "expired idempotency keys could not be deleted");
         }
     }
@@ -371,7 +371,7 @@ async fn sweep(storage: Storage, store: Store, mut stopped: watch::Receiver<bool
 async fn watch_routes(board: Switchboard, store: Store, metrics: PrometheusHandle, mut stopped: watch::Receiver<bool>) {
     while timeout(WATCH, stopped.changed()).await.is_err() {
         metrics.run_upkeep();
-        match store.route_states().await {
+        match store.routing().states().await {
             Ok(states) => board.obey(states.iter().filter_map(Operator::read)),
             Err(error) => tracing::debug!(%error, "the states of routes could not be read"),
         }
@@ -388,8 +388,8 @@ async fn tend(store: Store, config: Config, mut stopped: watch::Receiver<bool>) 
             if shared {
                 settle_interrupted(&store, &config).await?;
             }
-            store.maintain_log(now, config.database.retention_months).await?;
-            store.sweep_payloads(now).await.map(drop)
+            store.requests().maintain(now, config.database.retention_months).await?;
+            store.payloads().remove_expired(now).await.map(drop)
         };
         if let Err(error) = done.await {
             tracing::warn!(%error, "the upkeep of the request log has to wait");

@@ -285,18 +285,18 @@ async fn run_key_command(command: KeyCommand, store: &Store) -> Result<(), Failu
     match command {
         KeyCommand::Create { name, account, admin, allowed_models } => {
             let new = NewKey { account_id: account, name, admin, allowed_models, ..NewKey::default() };
-            let (key, secret) = store.create_key(new).await?;
+            let (key, secret) = store.keys().create(new).await?;
             say_secret(&key, &secret)
         }
         KeyCommand::List => list_keys(store).await,
         KeyCommand::Rotate { id, grace_seconds } => {
             let grace = Duration::from_secs(grace_seconds);
-            let rotated = store.rotate_key(&id, None, grace, Timestamp::now()).await?;
+            let rotated = store.keys().rotate(&id, None, grace, Timestamp::now()).await?;
             let (key, secret) = rotated.ok_or_else(|| unknown(&id))?;
             say_secret(&key, &secret)
         }
         KeyCommand::Revoke { id } => {
-            let known = store.revoke_key(&id, None, Timestamp::now()).await?;
+            let known = store.keys().revoke(&id, None, Timestamp::now()).await?;
             if known { say(format!("Key {id} is revoked.")) } else { Err(unknown(&id)) }
         }
     }
@@ -310,14 +310,14 @@ fn say_secret(key: &Key, secret: &Secret) -> Result<(), Failure> {
 async fn list_keys(store: &Store) -> Result<(), Failure> {
     say(format!("{:<28} {:<9} {:<6} {:<12} {:<25} NAME", "ID", "STATUS", "ADMIN", "ACCOUNT", "CREATED"))?;
     let mut cursor = Cursor::Start;
-    while let Some(listed) = store.keys(None, None, &Page { limit: 100, cursor }).await? {
-        for key in &listed.keys {
+    while let Some(listed) = store.keys().list(None, None, &Page { limit: 100, cursor }).await? {
+        for key in &listed.items {
             let status = if key.revoked_at.is_some() { "revoked" } else { "active" };
             let (admin, name) = (if key.admin { "yes" } else { "no" }, key.name.as_deref().unwrap_or("-"));
             let (account, created) = (&key.account_id, key.created_at.rfc3339());
             say(format!("{:<28} {status:<9} {admin:<6} {account:<12} {created:<25} {name}", key.id))?;
         }
-        match listed.keys.last().filter(|_| listed.has_older) {
+        match listed.items.last().filter(|_| listed.has_older) {
             Some(last) => cursor = Cursor::After(last.id.clone()),
             None => break,
         }

@@ -6,7 +6,7 @@ use super::caller::Caller;
 use super::wire::fields::{Fields, ReadTerm};
 use crate::base::Usd;
 use crate::error::{Error, ErrorKind};
-use crate::store::{Account, AccountTerm, Billing, NewAccount};
+use crate::store::{Account, AccountChange, Billing, NewAccount};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
@@ -23,7 +23,7 @@ pub(super) fn routes() -> Router<Api> {
 
 /// What the caller's own account has left.
 pub(super) async fn balance(State(api): State<Api>, caller: Caller) -> Result<Json<Value>, Error> {
-    let account = api.0.store.account(&caller.key.account_id).await?.ok_or_else(missing)?;
+    let account = api.0.store.accounts().find(&caller.key.account_id).await?.ok_or_else(missing)?;
     let amount = match account.billing {
         Billing::Prepaid => account.available(),
         // What may still be spent on credit is no balance.
@@ -39,14 +39,14 @@ pub(super) async fn balance(State(api): State<Api>, caller: Caller) -> Result<Js
 /// Every account.
 async fn list(State(api): State<Api>, caller: Caller) -> Result<Json<Value>, Error> {
     caller.require_admin()?;
-    let accounts = api.0.store.accounts().await?;
+    let accounts = api.0.store.accounts().list().await?;
     Ok(Json(json!({"object": "list", "data": accounts.iter().map(show).collect::<Vec<_>>()})))
 }
 
 /// One account.
 async fn one(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, Error> {
     caller.require_admin()?;
-    let account = api.0.store.account(&id).await?.ok_or_else(missing)?;
+    let account = api.0.store.accounts().find(&id).await?.ok_or_else(missing)?;
     Ok(Json(show(&account)))
 }
 
@@ -69,7 +69,7 @@ async fn create(State(api): State<Api>, caller: Caller, body: JsonObject) -> Res
         return Err(Error::invalid("name", "'name' is required: 1 to 200 characters."));
     }
     check_credit(new.billing, new.credit_limit)?;
-    let made = api.0.store.create_account(new).await?;
+    let made = api.0.store.accounts().create(new).await?;
     let account = made.ok_or_else(|| Error::invalid("id", "There is an account of that id."))?;
     Ok((StatusCode::CREATED, Json(show(&account))))
 }
@@ -85,11 +85,11 @@ async fn change(
     let mut fields = Fields(body.fields);
     let terms = fields.terms(&TERMS)?;
     fields.finish(&TERMS.map(|(name, _)| name))?;
-    let Account { billing, credit_limit, .. } = api.0.store.account(&id).await?.ok_or_else(missing)?;
+    let Account { billing, credit_limit, .. } = api.0.store.accounts().find(&id).await?.ok_or_else(missing)?;
     let now = NewAccount { billing, credit_limit, ..NewAccount::default() };
     let then = terms.iter().cloned().fold(now, NewAccount::with);
     check_credit(then.billing, then.credit_limit)?;
-    let changed = api.0.store.change_account(&id, &terms).await?.ok_or_else(missing)?;
+    let changed = api.0.store.accounts().update(&id, &terms).await?.ok_or_else(missing)?;
     Ok(Json(show(&changed)))
 }
 
@@ -101,11 +101,11 @@ fn check_credit(billing: Billing, credit_limit: Option<Usd>) -> Result<(), Error
 }
 
 /// What may be said, new or not.
-const TERMS: [(&str, ReadTerm<AccountTerm>); 4] = [
-    ("name", |fields, name| label(fields, name).map(AccountTerm::Name)),
-    ("billing", |fields, name| billing(fields, name).map(AccountTerm::Billing)),
-    ("credit_limit_usd", |fields, name| credit_limit(fields, name).map(AccountTerm::CreditLimit)),
-    ("webhook_url", |fields, name| webhook_url(fields, name).map(AccountTerm::WebhookUrl)),
+const TERMS: [(&str, ReadTerm<AccountChange>); 4] = [
+    ("name", |fields, name| label(fields, name).map(AccountChange::Name)),
+    ("billing", |fields, name| billing(fields, name).map(AccountChange::Billing)),
+    ("credit_limit_usd", |fields, name| credit_limit(fields, name).map(AccountChange::CreditLimit)),
+    ("webhook_url", |fields, name| webhook_url(fields, name).map(AccountChange::WebhookUrl)),
 ];
 
 fn label(fields: &mut Fields, name: &str) -> Result<String, Error> {
@@ -153,7 +153,7 @@ async fn credit(
         return Err(Error::invalid("note", "'note' has at most 200 characters."));
     }
     fields.finish(&["amount_usd", "note"])?;
-    let account = api.0.store.credit(&id, amount, &note).await?.ok_or_else(missing)?;
+    let account = api.0.store.accounts().credit(&id, amount, &note).await?.ok_or_else(missing)?;
     Ok((StatusCode::CREATED, Json(show(&account))))
 }
 

@@ -12,7 +12,7 @@ use super::visit::Visit;
 use super::wire::routing::read_timeout;
 use crate::base::Timestamp;
 use crate::error::{Error, ErrorKind};
-use crate::store::{Claim, Claimed, Kept, KeptBody, Record, Status};
+use crate::store::{Claim, ExistingClaim, OutcomeBody, Record, Status, StoredOutcome};
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -91,11 +91,11 @@ impl Once {
         let mut pause = LOOK.0;
         loop {
             let now = Timestamp::now();
-            if store.claim(&self.claim, now).await? {
+            if store.idempotency().claim(&self.claim, now).await? {
                 return Ok(Standing::Ours);
             }
             // None: given back or expired a moment ago, so it can be claimed.
-            let Some(claimed) = store.claimed(&self.claim, now).await? else { continue };
+            let Some(claimed) = store.idempotency().find(&self.claim, now).await? else { continue };
             if claimed.fingerprint != self.claim.fingerprint {
                 let text = "This Idempotency-Key was used for another request. Use a new key for a new request.";
                 return Err(Error::new(ErrorKind::Conflict, text));
@@ -103,7 +103,7 @@ impl Once {
             if let Some(kept) = &claimed.outcome {
                 return replay(api, &claimed, kept).await.map(Standing::Over);
             }
-            let row = store.request(&claimed.request_id, Some(&self.claim.account_id)).await?;
+            let row = store.requests().find(&claimed.request_id, Some(&self.claim.account_id)).await?;
             if abandoned(&claimed, row.as_ref(), now, api.longest()) {
                 return Err(interrupted(&claimed, row.as_ref()));
             }
@@ -122,7 +122,7 @@ impl Once {
         let untouched = [ErrorKind::Unavailable, ErrorKind::RateLimited, ErrorKind::InsufficientBalance];
         let response = match outcome {
             Err(error) if untouched.contains(&error.kind) => {
-                if let Err(failure) = api.0.store.release(&self.claim).await {
+                if let Err(failure) = api.0.store.idempotency().release(&self.claim).await {
                     tracing::warn!(%failure, "an idempotency key could not be given back");
                 }
                 return Err(error);
@@ -135,16 +135,19 @@ impl Once {
             parts.headers.insert(REQUEST_ID, id);
         }
         let chunks: Vec<Bytes> = body.into_data_stream().try_collect().await.map_err(Error::internal)?;
-        let kept =
-            Kept { status: parts.status.as_u16(), headers: texts(&parts.headers), body: keep_body(api, &chunks).await };
+        let kept = StoredOutcome {
+            status: parts.status.as_u16(),
+            headers: texts(&parts.headers),
+            body: keep_body(api, &chunks).await,
+        };
         self.write(api, &kept).await;
         Ok(Response::from_parts(parts, body_of(chunks)))
     }
 
     /// The purchase is made and in the books; an outcome that cannot be written costs the replay only.
-    async fn write(&self, api: &Api, kept: &Kept) {
+    async fn write(&self, api: &Api, kept: &StoredOutcome) {
         for pause in [100, 400, 1600] {
-            match api.0.store.keep_outcome(&self.claim, kept).await {
+            match api.0.store.idempotency().store_outcome(&self.claim, kept).await {
                 Ok(_) => return,
                 Err(failure) => tracing::warn!(%failure, "the outcome of an idempotency key could not be written"),
             }
@@ -168,7 +171,7 @@ pub(super) async fn once(
 }
 
 /// Whether nobody can still be working on a claim: its row is closed, or it is older than any request can be.
-fn abandoned(claimed: &Claimed, row: Option<&Record>, now: Timestamp, longest: Duration) -> bool {
+fn abandoned(claimed: &ExistingClaim, row: Option<&Record>, now: Timestamp, longest: Duration) -> bool {
     if claimed.created_at.plus(longest + GRACE) < now {
         return true;
     }
@@ -179,7 +182,7 @@ fn abandoned(claimed: &Claimed, row: Option<&Record>, now: Timestamp, longest: D
     })
 }
 
-fn interrupted(claimed: &Claimed, row: Option<&Record>) -> Error {
+fn interrupted(claimed: &ExistingClaim, row: Option<&Record>) -> Error {
     let known = match row.map(|row| row.status) {
         Some(Status::Completed) => "it was completed, but its answer was not kept",
         Some(Status::Rejected | Status::UpstreamFailure) => "it failed, and its answer was not kept",
@@ -192,15 +195,15 @@ fn interrupted(claimed: &Claimed, row: Option<&Record>) -> Error {
     Error::new(ErrorKind::Interrupted, text)
 }
 
-async fn replay(api: &Api, claimed: &Claimed, kept: &Kept) -> Result<Response, Error> {
+async fn replay(api: &Api, claimed: &ExistingClaim, kept: &StoredOutcome) -> Result<Response, Error> {
     let storage = &api.0.gateway.storage;
     let body = match &kept.body {
-        KeptBody::Here(text) => Some(Bytes::from(text.clone())),
-        KeptBody::Stored(name) => storage.read_answer(name).await.map_err(Error::internal)?,
-        KeptBody::Lost => None,
+        OutcomeBody::Inline(text) => Some(Bytes::from(text.clone())),
+        OutcomeBody::InStorage(name) => storage.read_answer(name).await.map_err(Error::internal)?,
+        OutcomeBody::Lost => None,
     };
     let Some(body) = body else {
-        let row = api.0.store.request(&claimed.request_id, None).await?;
+        let row = api.0.store.requests().find(&claimed.request_id, None).await?;
         return Err(interrupted(claimed, row.as_ref()));
     };
     let mut response = Response::new(Body::from(body));
@@ -215,19 +218,19 @@ async fn replay(api: &Api, claimed: &Claimed, kept: &Kept) -> Result<Response, E
 }
 
 /// Small text goes into the row, the rest beside the media.
-async fn keep_body(api: &Api, chunks: &[Bytes]) -> KeptBody {
+async fn keep_body(api: &Api, chunks: &[Bytes]) -> OutcomeBody {
     let size: usize = chunks.iter().map(Bytes::len).sum();
     if size <= SMALL
         && let Ok(text) = String::from_utf8(chunks.concat())
         && !text.contains('\0')
     {
-        return KeptBody::Here(text);
+        return OutcomeBody::Inline(text);
     }
     match api.0.gateway.storage.put_answer(chunks).await {
-        Ok(name) => KeptBody::Stored(name),
+        Ok(name) => OutcomeBody::InStorage(name),
         Err(failure) => {
             tracing::error!(%failure, "an answer could not be kept for its idempotency key");
-            KeptBody::Lost
+            OutcomeBody::Lost
         }
     }
 }

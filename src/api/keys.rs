@@ -7,7 +7,7 @@ use super::wire::fields::{Fields, ReadTerm};
 use super::wire::page::{ListQuery, Shown, no_such_cursor};
 use crate::base::{Secret, Timestamp, Usd};
 use crate::error::{Error, ErrorKind};
-use crate::store::{Key, KeyStatus, KeyTerm, NewKey};
+use crate::store::{Key, KeyChange, KeyStatus, NewKey};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -31,15 +31,15 @@ pub(super) async fn list(
         Some(_) => return Err(Error::invalid("status", "'status' should be active or revoked.")),
     };
     query.finish(&["status"])?;
-    let listed = api.0.store.keys(caller.scope(), status, &page).await?.ok_or_else(|| no_such_cursor(&page))?;
-    let items = listed.keys.iter().map(|key| (key.id.clone(), show(key))).collect();
+    let listed = api.0.store.keys().list(caller.scope(), status, &page).await?.ok_or_else(|| no_such_cursor(&page))?;
+    let items = listed.items.iter().map(|key| (key.id.clone(), show(key))).collect();
     let (has_older, has_newer) = (listed.has_older, listed.has_newer);
     Ok(Json(Shown { path: "/v1/keys", query: &asked, items, has_older, has_newer }.into_value()))
 }
 
 /// One key.
 pub(super) async fn one(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, Error> {
-    let key = api.0.store.key(&id, caller.scope()).await?;
+    let key = api.0.store.keys().find(&id, caller.scope()).await?;
     key.map(|key| Json(show(&key))).ok_or_else(missing)
 }
 
@@ -56,7 +56,7 @@ pub(super) async fn create(
     let admin = fields.truth("admin")?.unwrap_or(false);
     fields.finish(&[&["account", "admin"], TERMS.map(|(name, _)| name).as_slice()].concat())?;
     let new = terms.into_iter().fold(NewKey { account_id, admin, ..NewKey::default() }, NewKey::with);
-    let (key, secret) = api.0.store.create_key(new).await?;
+    let (key, secret) = api.0.store.keys().create(new).await?;
     Ok((StatusCode::CREATED, Json(show_with_secret(&key, &secret))))
 }
 
@@ -72,7 +72,7 @@ pub(super) async fn change(
     let mut fields = Fields(body.fields);
     let terms = fields.terms(&TERMS)?;
     fields.finish(&TERMS.map(|(name, _)| name))?;
-    let key = api.0.store.change_key(&id, None, &terms).await?.ok_or_else(missing)?;
+    let key = api.0.store.keys().update(&id, None, &terms).await?.ok_or_else(missing)?;
     Ok(Json(show(&key)))
 }
 
@@ -83,7 +83,7 @@ pub(super) async fn revoke(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Error> {
     caller.require_admin()?;
-    let known = api.0.store.revoke_key(&id, None, Timestamp::now()).await?;
+    let known = api.0.store.keys().revoke(&id, None, Timestamp::now()).await?;
     if !known {
         return Err(missing());
     }
@@ -101,22 +101,22 @@ pub(super) async fn rotate(
     let mut fields = Fields(body.fields);
     let grace = fields.number("grace_seconds", 0, 30 * 86_400)?.unwrap_or(0);
     fields.finish(&["grace_seconds"])?;
-    let rotated = api.0.store.rotate_key(&id, None, Duration::from_secs(grace), Timestamp::now()).await?;
+    let rotated = api.0.store.keys().rotate(&id, None, Duration::from_secs(grace), Timestamp::now()).await?;
     let (key, secret) = rotated.ok_or_else(missing)?;
     Ok(Json(show_with_secret(&key, &secret)))
 }
 
 /// What may be said, new or not.
-const TERMS: [(&str, ReadTerm<KeyTerm>); 9] = [
-    ("name", |fields, name| label(fields, name).map(KeyTerm::Name)),
-    ("allowed_models", |fields, name| patterns(fields, name).map(KeyTerm::AllowedModels)),
-    ("expires_at", |fields, name| end(fields, name).map(KeyTerm::ExpiresAt)),
-    ("budget_usd", |fields, name| budget(fields, name).map(KeyTerm::Budget)),
-    ("budget_daily_usd", |fields, name| budget(fields, name).map(KeyTerm::BudgetDaily)),
-    ("budget_monthly_usd", |fields, name| budget(fields, name).map(KeyTerm::BudgetMonthly)),
-    ("budget_soft", |fields, name| Ok(KeyTerm::BudgetSoft(fields.truth(name)?.unwrap_or(false)))),
-    ("rate_limit_rpm", |fields, name| count(fields, name).map(KeyTerm::RateLimitRpm)),
-    ("max_concurrent", |fields, name| count(fields, name).map(KeyTerm::MaxConcurrent)),
+const TERMS: [(&str, ReadTerm<KeyChange>); 9] = [
+    ("name", |fields, name| label(fields, name).map(KeyChange::Name)),
+    ("allowed_models", |fields, name| patterns(fields, name).map(KeyChange::AllowedModels)),
+    ("expires_at", |fields, name| end(fields, name).map(KeyChange::ExpiresAt)),
+    ("budget_usd", |fields, name| budget(fields, name).map(KeyChange::Budget)),
+    ("budget_daily_usd", |fields, name| budget(fields, name).map(KeyChange::BudgetDaily)),
+    ("budget_monthly_usd", |fields, name| budget(fields, name).map(KeyChange::BudgetMonthly)),
+    ("budget_soft", |fields, name| Ok(KeyChange::BudgetSoft(fields.truth(name)?.unwrap_or(false)))),
+    ("rate_limit_rpm", |fields, name| count(fields, name).map(KeyChange::RateLimitRpm)),
+    ("max_concurrent", |fields, name| count(fields, name).map(KeyChange::MaxConcurrent)),
 ];
 
 fn label(fields: &mut Fields, name: &str) -> Result<Option<String>, Error> {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 /// What was asked and answered, while it is kept.
 pub(super) async fn show(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, Error> {
-    let kept = api.0.store.payload(&id, caller.scope(), Timestamp::now()).await?;
+    let kept = api.0.store.payloads().find(&id, caller.scope(), Timestamp::now()).await?;
     let missing = || Error::new(ErrorKind::NotFound, "Nothing is kept of that request.");
     kept.and_then(|text| serde_json::from_str(&text).ok()).map(Json).ok_or_else(missing)
 }
@@ -22,10 +22,10 @@ pub(super) async fn purge(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Error> {
     let store = &api.0.store;
-    if store.request(&id, caller.scope()).await?.is_none() {
+    if store.requests().find(&id, caller.scope()).await?.is_none() {
         return Err(Error::new(ErrorKind::NotFound, "No request of that id."));
     }
-    let purged = store.purge_payload(&id, caller.scope()).await?;
+    let purged = store.payloads().purge(&id, caller.scope()).await?;
     let mut deleted = 0;
     let storage = &api.0.gateway.storage;
     for name in &purged.media {

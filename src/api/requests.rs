@@ -43,12 +43,12 @@ pub(super) async fn list(
         return Ok(stream_csv(api, filter));
     }
     let store = &api.0.store;
-    let listed = store.requests(&filter, &page).await?.ok_or_else(|| no_such_cursor(&page))?;
-    let items = listed.records.iter().map(|record| (record.id.clone(), show(record))).collect();
+    let listed = store.requests().list(&filter, &page).await?.ok_or_else(|| no_such_cursor(&page))?;
+    let items = listed.items.iter().map(|record| (record.id.clone(), show(record))).collect();
     let (has_older, has_newer) = (listed.has_older, listed.has_newer);
     let mut shown = Shown { path: "/v1/requests", query: &asked, items, has_older, has_newer }.into_value();
     if let Some(ask) = summary {
-        shown["summary"] = show_summary(&store.summary(&filter, ask.group).await?);
+        shown["summary"] = show_summary(&store.requests().summary(&filter, ask.group).await?);
     }
     Ok(Json(shown).into_response())
 }
@@ -60,7 +60,9 @@ fn stream_csv(api: Api, filter: Filter) -> Response {
     let rows = stream::try_unfold(None, move |after: Option<(Timestamp, String)>| {
         let (api, filter) = (api.clone(), filter.clone());
         async move {
-            let Some(records) = api.0.store.next_requests(&filter, after.as_ref()).await? else { return Ok(None) };
+            let Some(records) = api.0.store.requests().next_batch(&filter, after.as_ref()).await? else {
+                return Ok(None);
+            };
             let last = records.last().map(|record| (record.created_at, record.id.clone()));
             Ok(Some((Bytes::from(ExportFormat::Csv.rows(&records)), last)))
         }
@@ -74,7 +76,7 @@ fn stream_csv(api: Api, filter: Filter) -> Response {
 
 /// One request, with its attempts and timeline.
 pub(super) async fn one(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, Error> {
-    let record = api.0.store.request(&id, caller.scope()).await?;
+    let record = api.0.store.requests().find(&id, caller.scope()).await?;
     let missing = || Error::new(ErrorKind::NotFound, "No request of that id.");
     record.map(|record| Json(show_whole(&record))).ok_or_else(missing)
 }

@@ -38,7 +38,7 @@ pub(super) async fn change(State(api): State<Api>, caller: Caller, body: JsonObj
     let (store, board) = (&api.0.store, &api.0.gateway.engine.board);
     for (name, operator) in &words {
         let state = (*operator != Operator::Active).then(|| operator.as_str());
-        store.set_route_state(name, state, Timestamp::now()).await?;
+        store.routing().set_state(name, state, Timestamp::now()).await?;
         tracing::info!(
             route = name,
             state = operator.as_str(),
@@ -46,7 +46,7 @@ pub(super) async fn change(State(api): State<Api>, caller: Caller, body: JsonObj
             "the operator set a route's state"
         );
     }
-    board.obey(store.route_states().await?.iter().filter_map(Operator::read));
+    board.obey(store.routing().states().await?.iter().filter_map(Operator::read));
     for (name, _) in words.iter().filter(|(_, operator)| *operator == Operator::Active) {
         board.forget(name);
     }

@@ -11,7 +11,7 @@ use super::wire::images::estimate;
 use super::wire::page::{ListQuery, no_such_cursor};
 use super::wire::videos::{VideoCall, read_video, show_images, show_video};
 use crate::error::{Error, ErrorKind};
-use crate::job::{Input, Job, Mode, ResponseForm};
+use crate::job::{Input, Job, Modality, Mode, ResponseForm};
 use crate::pipeline::{JobOptions, RequestInfo, read_view};
 use crate::store::{Cursor, JobRow, JobStatus, Page};
 use axum::Json;
@@ -71,9 +71,9 @@ async fn rework(
     let Ask { mut fields, mut given, key, claim } = visit.read(&api, request).await?;
     let source = match (id, given.take_made_here()) {
         (Some(_), Some(_)) => return Err(Error::invalid("video", "The path names the video already.")),
-        (Some(id), None) => Some(find(&api, &visit.caller, &id, "video").await?),
+        (Some(id), None) => Some(find(&api, &visit.caller, &id, Modality::Video).await?),
         (None, Some(id)) => {
-            let found = find(&api, &visit.caller, &id, "video").await;
+            let found = find(&api, &visit.caller, &id, Modality::Video).await;
             Some(found.map_err(|error| Error { param: Some("video".to_owned()), ..error })?)
         }
         (None, None) => None,
@@ -180,7 +180,7 @@ async fn begin(
 pub(super) async fn accept(api: Api, job: Job, asker: RequestInfo, terms: JobOptions) -> Result<Response, Error> {
     let row = api.0.jobs.submit(job, asker, terms).await?;
     let view = read_view(&row)?;
-    let body = if row.kind == "video" { show_video(&row, &view) } else { show_images(&row, &view, None) };
+    let body = if row.kind == Modality::Video { show_video(&row, &view) } else { show_images(&row, &view, None) };
     let mut response = (StatusCode::ACCEPTED, Json(body)).into_response();
     let pairs = [("x-lumenfall-provider", view.provider.as_str()), ("x-lumenfall-model", view.model.as_str())];
     for (name, value) in pairs.into_iter().chain(view.sandbox.then_some(("x-lumenfall-sandbox", "true"))) {
@@ -188,7 +188,7 @@ pub(super) async fn accept(api: Api, job: Job, asker: RequestInfo, terms: JobOpt
             response.headers_mut().insert(HeaderName::from_static(name), value);
         }
     }
-    if row.kind == "image" {
+    if row.kind == Modality::Image {
         response
             .headers_mut()
             .insert(HeaderName::from_static("preference-applied"), HeaderValue::from_static("respond-async"));
@@ -196,14 +196,14 @@ pub(super) async fn accept(api: Api, job: Job, asker: RequestInfo, terms: JobOpt
     Ok(response)
 }
 
-async fn find(api: &Api, caller: &Caller, id: &str, kind: &str) -> Result<JobRow, Error> {
-    let row = api.0.store.job(id, caller.scope()).await?.filter(|row| row.kind == kind);
+async fn find(api: &Api, caller: &Caller, id: &str, kind: Modality) -> Result<JobRow, Error> {
+    let row = api.0.store.jobs().find(id, caller.scope()).await?.filter(|row| row.kind == kind);
     row.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("No {kind} of that id.")))
 }
 
 /// One video.
 pub(super) async fn one(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, Error> {
-    let row = find(&api, &caller, &id, "video").await?;
+    let row = find(&api, &caller, &id, Modality::Video).await?;
     Ok(Json(show_video(&row, &read_view(&row)?)))
 }
 
@@ -228,12 +228,12 @@ pub(super) async fn list(
     };
     query.finish(&["limit", "after", "order"])?;
     let page = Page { limit, cursor };
-    let listed = api.0.store.jobs("video", caller.scope(), &page).await?;
+    let listed = api.0.store.jobs().list(Modality::Video, caller.scope(), &page).await?;
     let listed = listed.ok_or_else(|| Error { param: Some("after".to_owned()), ..no_such_cursor(&page) })?;
     let ascending = matches!(page.cursor, Cursor::End | Cursor::Before(_));
     let more = if ascending { listed.has_newer } else { listed.has_older };
-    let mut data = Vec::with_capacity(listed.jobs.len());
-    for row in &listed.jobs {
+    let mut data = Vec::with_capacity(listed.items.len());
+    for row in &listed.items {
         data.push(show_video(row, &read_view(row)?));
     }
     if ascending {
@@ -252,7 +252,7 @@ pub(super) async fn discard(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    let row = find(&api, &caller, &id, "video").await?;
+    let row = find(&api, &caller, &id, Modality::Video).await?;
     api.0.jobs.discard(&row).await?;
     if headers.contains_key("x-stainless-lang") {
         return Ok(Json(json!({"id": row.id, "object": "video.deleted", "deleted": true})).into_response());
@@ -268,7 +268,7 @@ pub(super) async fn content(
     Query(asked): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    let row = find(&api, &caller, &id, "video").await?;
+    let row = find(&api, &caller, &id, Modality::Video).await?;
     if asked.get("variant").is_some_and(|variant| variant != "video") {
         return Err(Error::invalid("variant", "Only the variant 'video' is kept; leave 'variant' out."));
     }
@@ -291,7 +291,7 @@ pub(super) async fn images(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Error> {
-    let row = find(&api, &caller, &id, "image").await?;
+    let row = find(&api, &caller, &id, Modality::Image).await?;
     let view = read_view(&row)?;
     if row.status != JobStatus::Completed {
         return Ok(Json(show_images(&row, &view, None)));
@@ -321,7 +321,7 @@ pub(super) async fn discard_images(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Error> {
-    let row = find(&api, &caller, &id, "image").await?;
+    let row = find(&api, &caller, &id, Modality::Image).await?;
     api.0.jobs.discard(&row).await?;
     Ok(StatusCode::NO_CONTENT)
 }

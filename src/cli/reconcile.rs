@@ -147,7 +147,7 @@ async fn read_log(store: &Store, provider: &str, span: Span, sandbox: bool) -> R
         ..Filter::default()
     };
     let (mut bought, mut last) = (Vec::new(), None);
-    while let Some(records) = store.next_requests(&filter, last.as_ref()).await? {
+    while let Some(records) = store.requests().next_batch(&filter, last.as_ref()).await? {
         last = records.last().map(|record| (record.created_at, record.id.clone()));
         let records = records.iter().filter(|record| record.sandbox == sandbox);
         let calls = records.flat_map(|record| calls(record, provider));

@@ -5,7 +5,7 @@ use super::planning::{Adjustment, Plan};
 use super::routing::Preferences;
 use crate::base::{Timestamp, Usd};
 use crate::error::Error;
-use crate::job::Job;
+use crate::job::{Job, Modality};
 use crate::store::{Record, Status, Store};
 use serde::Serialize;
 use serde_json::json;
@@ -140,7 +140,7 @@ impl Ledger {
     ) -> Result<OpenRecord, Error> {
         let record = Record {
             model: plan.model.clone(),
-            mode: Some(job.mode.as_str().to_owned()),
+            mode: Some(job.mode),
             status: Status::Processing,
             cost_estimate: estimate,
             image_count: i64::from(job.n),
@@ -152,7 +152,7 @@ impl Ledger {
 
     /// The open row of a stored job, in whichever process it is finished. `None`: the log has no such row.
     pub(super) async fn resume(&self, id: &str) -> Result<Option<OpenRecord>, Error> {
-        Ok(self.store.request(id, None).await?.map(OpenRecord))
+        Ok(self.store.requests().find(id, None).await?.map(OpenRecord))
     }
 
     /// Writes the final row. An error means that it is not durable; the answer must not go out as if it were. Writing it
@@ -237,7 +237,7 @@ impl Ledger {
             key_id: info.key_id.clone(),
             endpoint: info.endpoint.clone(),
             model: String::new(),
-            modality: if info.endpoint.contains("/videos") { "video" } else { "image" }.to_owned(),
+            modality: if info.endpoint.contains("/videos") { Modality::Video } else { Modality::Image },
             status: Status::Pending,
             mode: None,
             executed_model: None,

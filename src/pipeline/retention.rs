@@ -70,7 +70,7 @@ impl Retention {
             media: response.media,
             expires_at: Timestamp::now().plus(days),
         };
-        if let Err(error) = self.store.keep_payload(new).await {
+        if let Err(error) = self.store.payloads().insert(new).await {
             tracing::warn!(%error, "the payload of a request could not be stored");
         }
     }

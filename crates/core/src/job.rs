@@ -41,6 +41,11 @@ impl Mode {
         }
     }
 
+    /// What it makes.
+    pub const fn modality(self) -> Modality {
+        if self.makes_video() { Modality::Video } else { Modality::Image }
+    }
+
     /// Whether videos come of it; pictures do otherwise.
     pub const fn makes_video(self) -> bool {
         matches!(self, Self::TextToVideo | Self::ImageToVideo) || self.reads_video()
@@ -58,6 +63,33 @@ impl Mode {
 }
 
 impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a model makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Modality {
+    /// Pictures.
+    #[default]
+    Image,
+    /// Videos.
+    Video,
+}
+
+impl Modality {
+    /// As the public API spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Video => "video",
+        }
+    }
+}
+
+impl fmt::Display for Modality {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

@@ -5,7 +5,7 @@ use super::state::{OutputFile, Stage, Submission};
 use super::step::{Delay, Driver, JobCursor, Step, Wire};
 use super::store_output::{OutputError, OutputReader};
 use super::work::{Interrupt, Persistence, Run, span};
-use crate::base::Timestamp;
+use crate::base::{Backoff, Timestamp};
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Usage};
 use crate::outbound::Leg;
@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// The time that a finished stored job may still be fetched after its deadline.
 const LAST_FETCH: Duration = Duration::from_mins(2);
+/// The delays before outputs that did not arrive are fetched again.
+const REFETCH_BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
 /// The time that a provider may take to answer a cancellation.
 const CANCEL_LIMIT: Duration = Duration::from_secs(30);
 
@@ -167,7 +169,7 @@ impl Engine {
         let retryable = files.iter().any(|file| matches!(file, Err(OutputError::Retryable(_))));
         if let Some(cursor) = cursor.filter(|cursor| retryable && cursor.failures + 1 < run.reads) {
             let failures = cursor.failures + 1;
-            let delay = Duration::from_millis(500).saturating_mul(failures.min(30));
+            let delay = REFETCH_BACKOFF.delay(failures);
             // It was bought and is there; it only did not arrive. The last call is made again, as long as there is time.
             if run.clock.now().plus(delay) < submission.deadline {
                 return Event::Continue(JobCursor { failures, ..cursor.clone() }, Delay::For(delay));

@@ -1,6 +1,7 @@
 //! One step of a provider's job: one call, and what follows from its answer. Requests that wait and stored jobs make the
 //! same steps.
 
+use crate::base::Backoff;
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Brief, Event, Output, Partial, Usage};
 use crate::outbound::{Call, Client, Destination, Leg, Reply, Until, Watch};
@@ -55,8 +56,8 @@ const MIN_POLL_DELAY: Duration = Duration::from_millis(400);
 const MAX_POLL_DELAY: Duration = Duration::from_secs(15);
 const POLL_DIVISOR: u32 = 14;
 const POLL_JITTER: f64 = 0.3;
-/// The first delay after a failed read; doubled each time.
-const READ_RETRY_DELAY: Duration = Duration::from_millis(200);
+/// The delays after failed reads.
+const READ_BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), MAX_POLL_DELAY);
 /// The time limit of a single read. One that hangs proves nothing about the job.
 const READ_LIMIT: Duration = Duration::from_secs(90);
 /// Polls and downloads that may fail in a row; repeating them buys nothing.
@@ -197,8 +198,7 @@ impl<T: Transport> Driver<'_, T> {
                 if may_repeat(&call, &fault, answered) && failures + 1 < self.reads && Instant::now() < deadline =>
             {
                 let failures = failures + 1;
-                let usual = READ_RETRY_DELAY.saturating_mul(2u32.saturating_pow(failures - 1));
-                let wait = fault.retry_after.unwrap_or(usual).min(MAX_POLL_DELAY);
+                let wait = fault.retry_after.unwrap_or_else(|| READ_BACKOFF.delay(failures)).min(MAX_POLL_DELAY);
                 Step::On(JobCursor { call, submitted, failures, job }, Delay::For(wait))
             }
             Err(fault) if fault.kind == FaultKind::Timeout && submitted => Step::Failed(self.give_up(&call).await),

@@ -3,6 +3,7 @@
 
 use super::postprocess::{Body, Finished, PostProcessor, decode_data_uri};
 use super::state::OutputFile;
+use crate::base::Backoff;
 use crate::fault::{Accepted, Fault, FaultKind};
 use crate::job::{Output, Source};
 use crate::media::storage::{Storage, StorageError};
@@ -12,6 +13,9 @@ use crate::pipeline::planning::Debts;
 use bytes::Bytes;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
+
+/// The delays between tries of a result link.
+const DOWNLOAD_BACKOFF: Backoff = Backoff::new(Duration::from_millis(150), Duration::from_secs(1));
 
 /// Why an output is not available.
 pub(super) enum OutputError {
@@ -87,7 +91,7 @@ impl OutputReader<'_> {
         let (mut tries, mut seen) = (0, None);
         loop {
             tries += 1;
-            let pause = Duration::from_millis(150) * tries;
+            let pause = DOWNLOAD_BACKOFF.delay(tries);
             match self.client.download(link, self.deadline).await {
                 Err(fault)
                     if fault.kind == FaultKind::Unavailable && tries < 4 && Instant::now() + pause < self.deadline =>

@@ -203,7 +203,7 @@ impl Persistence for LeasedRow<'_> {
 
 impl Jobs {
     async fn load(&self, id: &str) -> Result<LoadedJob, Interrupt> {
-        let read = self.store.job(id, None).await;
+        let read = self.store.jobs().find(id, None).await;
         let row = read.map_err(|error| {
             tracing::warn!(%error, job.id = %id, "a job could not be read; will retry");
             Interrupt::StorageUnavailable

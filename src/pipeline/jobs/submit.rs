@@ -119,14 +119,14 @@ impl Jobs {
             Ok(row) => row,
             Err(error) => {
                 // Whether it was stored may be unknown. Then whoever finds it stops it before anything is bought.
-                let _ = self.store.cancel_job(&info.request_id, None).await;
+                let _ = self.store.jobs().request_cancel(&info.request_id, None).await;
                 self.gateway.ledger.withdraw(record).await;
                 return Err(error);
             }
         };
         let leased = LeasedJob {
             id: row.id.clone(),
-            kind: row.kind.clone(),
+            kind: row.kind,
             created_at: row.created_at,
             deadline_at: row.deadline_at,
             state: row.state.clone(),
@@ -173,7 +173,7 @@ impl Jobs {
             created_at: info.created_at,
             account_id: info.account_id.clone(),
             key_id: info.key_id.clone(),
-            kind: if job.mode.makes_video() { "video" } else { "image" }.to_owned(),
+            kind: job.mode.modality(),
             status: JobStatus::Queued,
             request: text(&request)?,
             state: text(&state)?,
@@ -184,7 +184,7 @@ impl Jobs {
             cancel: false,
         };
         let lease = Timestamp::now().plus(self.settings.lease());
-        self.store.add_job(&row, &self.owner, lease).await?;
+        self.store.jobs().insert(&row, &self.owner, lease).await?;
         Ok(row)
     }
 
@@ -232,7 +232,7 @@ impl Jobs {
     /// Asks to stop a job that runs, or deletes one that is over, with what it made. `false`: there is no such job.
     pub async fn discard(&self, row: &JobRow) -> Result<bool, Error> {
         let store = &self.store;
-        if !row.status.is_final() && store.cancel_job(&row.id, Some(&row.account_id)).await? {
+        if !row.status.is_final() && store.jobs().request_cancel(&row.id, Some(&row.account_id)).await? {
             // If it is another process's job, that one looks for such wishes every second.
             let _ = self.cancels.send(row.id.clone());
             return Ok(true);
@@ -241,7 +241,7 @@ impl Jobs {
         for (_, file) in view.outputs {
             self.gateway.storage.delete(&file.name).await.map_err(Error::internal)?;
         }
-        Ok(store.delete_job(&row.id, Some(&row.account_id)).await?)
+        Ok(store.jobs().delete(&row.id, Some(&row.account_id)).await?)
     }
 }
 

@@ -8,7 +8,7 @@ use super::state::JobView;
 use super::submit::Jobs;
 use crate::base::{Secret, Timestamp};
 use crate::outbound::{Client, check_webhook};
-use crate::store::{Delivery, JobRow, JobStatus, NewDelivery, Tried};
+use crate::store::{Delivery, DeliveryAttempt, JobRow, JobStatus, NewDelivery};
 use ring::hmac;
 use serde::Deserialize;
 use serde_json::json;
@@ -104,7 +104,7 @@ impl WebhookDispatcher {
     async fn lease(&self, room: u32) -> Vec<Delivery> {
         let now = Timestamp::now();
         let until = now.plus(Duration::from_secs(self.settings.timeout_seconds) + LEASE_MARGIN);
-        let leased = self.jobs.store.lease_webhooks(&self.jobs.owner, now, until, room).await;
+        let leased = self.jobs.store.webhooks().lease(&self.jobs.owner, now, until, room).await;
         leased.unwrap_or_else(|error| {
             tracing::warn!(%error, "webhooks could not be leased; will retry");
             Vec::new()
@@ -116,21 +116,25 @@ impl WebhookDispatcher {
         let tries = usize::try_from(delivery.attempts).unwrap_or(usize::MAX);
         let now = Timestamp::now();
         let tried = match outcome {
-            Ok(status) if (200..300).contains(&status) => Tried { status: Some(status), error: None, again: None },
-            Ok(status) => Tried {
+            Ok(status) if (200..300).contains(&status) => {
+                DeliveryAttempt { status: Some(status), error: None, retry_at: None }
+            }
+            Ok(status) => DeliveryAttempt {
                 status: Some(status),
                 error: Some(format!("the receiver answered {status}")),
-                again: RETRIES.get(tries - 1).map(|pause| now.plus(*pause)),
+                retry_at: RETRIES.get(tries - 1).map(|pause| now.plus(*pause)),
             },
-            Err(error) => {
-                Tried { status: None, error: Some(error), again: RETRIES.get(tries - 1).map(|pause| now.plus(*pause)) }
-            }
+            Err(error) => DeliveryAttempt {
+                status: None,
+                error: Some(error),
+                retry_at: RETRIES.get(tries - 1).map(|pause| now.plus(*pause)),
+            },
         };
         if let Some(error) = &tried.error {
             tracing::info!(webhook.id = %delivery.id, attempt = tries, "webhook not delivered: {error}");
         }
         for _ in 0..3 {
-            match self.jobs.store.note_webhook(&delivery.id, &self.jobs.owner, now, &tried).await {
+            match self.jobs.store.webhooks().record_attempt(&delivery.id, &self.jobs.owner, now, &tried).await {
                 Ok(()) => return,
                 Err(error) => {
                     tracing::warn!(%error, "the result of a webhook delivery could not be stored; will retry")
@@ -145,7 +149,7 @@ impl WebhookDispatcher {
             check_webhook(&delivery.url).map_err(|blocked| blocked.to_string())?;
         }
         let now = Timestamp::now();
-        let secrets = self.jobs.store.webhook_secrets(&delivery.account_id, now).await;
+        let secrets = self.jobs.store.webhooks().secrets(&delivery.account_id, now).await;
         let secrets = secrets.map_err(|_| "the signing secret could not be read".to_owned())?;
         let (id, seconds) = (&delivery.id, now.seconds());
         let headers = [

@@ -3,7 +3,7 @@
 
 use super::run::ActiveJob;
 use super::submit::{JobReceivers, Jobs};
-use crate::base::Timestamp;
+use crate::base::{Backoff, Timestamp};
 use crate::pipeline::engine::Interrupt;
 use crate::store::{JobSave, LeasedJob, Store, StoreError};
 use std::cmp::Reverse;
@@ -20,6 +20,9 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 const LEASE_BATCH: u32 = 256;
 /// Writes in one transaction.
 const WRITE_BATCH: usize = 256;
+/// A write is tried so often before its job is put back into the queue.
+const WRITE_TRIES: u32 = 3;
+const WRITE_BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(1));
 /// The delay before a job is tried again when the database is unavailable.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// The time limit for provider calls at shutdown. Those that are cut off are found by their intents.
@@ -47,7 +50,7 @@ impl WorkerContext {
 
     /// Writes a job. Retries while the database is unavailable and the lease may hold.
     pub(super) async fn write(&self, save: JobSave) -> Result<(), Interrupt> {
-        for pause in [100, 300, 600] {
+        for failures in 1..=WRITE_TRIES {
             let (done, told) = oneshot::channel();
             self.writes.send((save.clone(), done)).await.map_err(|_| Interrupt::LeaseLost)?;
             match told.await {
@@ -55,7 +58,7 @@ impl WorkerContext {
                 Ok(Ok(false)) | Err(_) => return Err(Interrupt::LeaseLost),
                 Ok(Err(error)) => tracing::warn!(%error, job.id = %save.id, "a job could not be written; will retry"),
             }
-            sleep(Duration::from_millis(pause)).await;
+            sleep(WRITE_BACKOFF.delay(failures)).await;
         }
         Err(Interrupt::StorageUnavailable)
     }
@@ -92,7 +95,7 @@ impl Worker {
             names: HashMap::new(),
         };
         worker.work(receivers, stopped).await;
-        if let Err(error) = context.jobs.store.release_jobs(&context.jobs.owner).await {
+        if let Err(error) = context.jobs.store.jobs().release_leases(&context.jobs.owner).await {
             tracing::warn!(%error, "job leases could not be released; other replicas take over when they expire");
         }
         drop(context);
@@ -191,7 +194,7 @@ impl Worker {
                 self.busy.remove(&id);
                 // What it was doing is not known: the job is resumed like one that another process left behind.
                 let jobs = &self.context.jobs;
-                if let Err(error) = jobs.store.release_job(&id, &jobs.owner).await {
+                if let Err(error) = jobs.store.jobs().release_lease(&id, &jobs.owner).await {
                     tracing::warn!(%error, "a job lease could not be released");
                 }
                 return;
@@ -219,7 +222,7 @@ async fn lease(context: Arc<WorkerContext>, found: mpsc::Sender<LeasedJob>) {
         tick.tick().await;
         loop {
             let now = Timestamp::now();
-            let leased = jobs.store.lease_jobs(&jobs.owner, now, now.plus(jobs.settings.lease()), LEASE_BATCH).await;
+            let leased = jobs.store.jobs().lease(&jobs.owner, now, now.plus(jobs.settings.lease()), LEASE_BATCH).await;
             let Ok(leased) = leased.inspect_err(|error| tracing::warn!(%error, "jobs could not be leased; will retry"))
             else {
                 break;
@@ -246,7 +249,7 @@ async fn renew(context: Arc<WorkerContext>) {
     loop {
         tick.tick().await;
         let (begun, now) = (Instant::now(), Timestamp::now());
-        match jobs.store.renew_jobs(&jobs.owner, now, now.plus(lease)).await {
+        match jobs.store.jobs().renew_leases(&jobs.owner, now, now.plus(lease)).await {
             Ok(_) => *context.held_until.lock().unwrap_or_else(PoisonError::into_inner) = begun + lease,
             Err(error) => tracing::warn!(%error, "job leases could not be renewed; will retry"),
         }
@@ -259,7 +262,7 @@ async fn watch_cancellations(context: Arc<WorkerContext>, cancellations: mpsc::S
     let mut told: HashSet<String> = HashSet::new();
     loop {
         sleep(POLL_INTERVAL).await;
-        let Ok(ids) = jobs.store.jobs_to_cancel(&jobs.owner).await else { continue };
+        let Ok(ids) = jobs.store.jobs().to_cancel(&jobs.owner).await else { continue };
         for id in &ids {
             if !told.contains(id) && cancellations.send(id.clone()).await.is_err() {
                 return;
@@ -276,7 +279,7 @@ async fn sweep(context: Arc<WorkerContext>) {
     loop {
         sleep(SWEEP_INTERVAL).await;
         let before = Timestamp::now().minus(keep);
-        for swept in [jobs.store.sweep_jobs(before).await, jobs.store.sweep_webhooks(before).await] {
+        for swept in [jobs.store.jobs().remove_ended(before).await, jobs.store.webhooks().remove_ended(before).await] {
             if let Err(error) = swept {
                 tracing::warn!(%error, "old jobs could not be deleted; will retry");
             }
@@ -289,7 +292,7 @@ async fn write(store: Store, mut waiting: mpsc::Receiver<Writing>) {
     let mut batch: Vec<Writing> = Vec::with_capacity(WRITE_BATCH);
     while waiting.recv_many(&mut batch, WRITE_BATCH).await > 0 {
         let saves: Vec<JobSave> = batch.iter().map(|(save, _)| save.clone()).collect();
-        match store.save_jobs(&saves).await {
+        match store.jobs().save(&saves).await {
             Ok(held) => {
                 for ((_, done), held) in batch.drain(..).zip(held) {
                     // Nobody waiting is fine: the step was cut off by a stop.
@@ -303,7 +306,7 @@ async fn write(store: Store, mut waiting: mpsc::Receiver<Writing>) {
             }
             Err(_) => {
                 for (save, done) in batch.drain(..) {
-                    let alone = store.save_jobs(std::slice::from_ref(&save)).await;
+                    let alone = store.jobs().save(std::slice::from_ref(&save)).await;
                     let _ = done.send(alone.map(|held| held.first().copied().unwrap_or(false)));
                 }
             }

@@ -10,8 +10,9 @@ mod route;
 pub mod size_rule;
 mod starting;
 
+pub use crate::job::Modality;
 pub use load::{load, load_over};
-pub use model::{Lifecycle, Modality, Model};
+pub use model::{Lifecycle, Model};
 pub use overlay::Overlay;
 pub use price::{Charge, Component, Made, Price, Rounding, TokenEstimate};
 pub use problem::Problem;

@@ -1,5 +1,6 @@
 //! A canonical model: the name that callers use, whoever serves it.
 
+use crate::job::Modality;
 use serde::{Deserialize, Serialize};
 
 /// One row `[[model]]`.
@@ -39,27 +40,6 @@ pub struct Model {
     /// Whether listings show it first.
     #[serde(default)]
     pub featured: bool,
-}
-
-/// What a model makes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Modality {
-    /// Pictures.
-    #[default]
-    Image,
-    /// Videos.
-    Video,
-}
-
-impl Modality {
-    /// As the public API spells it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Image => "image",
-            Self::Video => "video",
-        }
-    }
 }
 
 /// Where a model is in its life.

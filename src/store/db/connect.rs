@@ -1,32 +1,26 @@
-//! From a URL to a prepared connection: which engine, what the operator may read about it, and its settings.
+//! From a database URL to prepared connections.
 
-use super::StoreError;
+use super::{StoreError, migrations};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection, Executor};
-use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-static SQLITE: Migrator = sqlx::migrate!("./migrations/sqlite");
-static POSTGRES: Migrator = sqlx::migrate!("./migrations/postgres");
+/// How long a connection may take to open.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the first answer of a database may take.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// The kinds of database that the gateway runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Engine {
+pub(crate) enum Engine {
     Sqlite,
     Postgres,
 }
 
 impl Engine {
-    /// Opens a transaction that writes. In SQLite it takes the one place for writers at once, so that what it reads cannot
-    /// change before it writes; PostgreSQL's rows are locked one by one.
-    pub(super) const fn begin_write(self) -> &'static str {
+    /// Begins a transaction that writes. In SQLite it takes the write lock at once, so that what it reads cannot change before
+    /// it writes; in PostgreSQL rows are locked one by one.
+    pub(crate) const fn begin_write(self) -> &'static str {
         match self {
             Self::Sqlite => "BEGIN IMMEDIATE",
             // A process that stops here must not hold its locks for long.
@@ -37,16 +31,25 @@ impl Engine {
         }
     }
 
-    /// Opens a transaction that reads, no single statement of it longer than so many seconds.
-    pub(super) fn begin_read(self, seconds: u64) -> String {
+    /// Begins a transaction that reads, with a time limit for each of its statements.
+    pub(crate) fn begin_read(self, seconds: u64) -> String {
         match self {
             Self::Sqlite => "BEGIN".to_owned(),
             Self::Postgres => format!("BEGIN READ ONLY; SET LOCAL statement_timeout = '{seconds}s'"),
         }
     }
 
-    /// What follows a SELECT whose rows nobody else may change until the transaction ends.
-    pub(super) const fn for_update(self) -> &'static str {
+    /// Ends a SELECT of rows to lease: replicas that lease at the same time skip each other's rows. SQLite has one writer at a
+    /// time anyway.
+    pub(crate) const fn skip_locked(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " FOR UPDATE SKIP LOCKED",
+        }
+    }
+
+    /// Ends a SELECT whose rows nobody else may change until the transaction ends.
+    pub(crate) const fn for_update(self) -> &'static str {
         match self {
             Self::Sqlite => "",
             Self::Postgres => " FOR UPDATE",
@@ -56,18 +59,17 @@ impl Engine {
 
 /// A database that can be connected to.
 #[derive(Debug, Clone)]
-pub(super) struct Target {
+pub(crate) struct Target {
     engine: Engine,
     options: AnyConnectOptions,
     /// The file, when the database is one.
     file: Option<PathBuf>,
-    /// The database by name, without its password.
+    /// Names the database, without its password.
     label: String,
 }
 
 impl Target {
-    /// Reads a database URL.
-    pub(super) fn parse(url: &str) -> Result<Self, StoreError> {
+    pub(crate) fn parse(url: &str) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         let (scheme, rest) = url.split_once(':').unwrap_or_default();
         match scheme {
@@ -114,59 +116,57 @@ impl Target {
         Ok(Self { engine: Engine::Postgres, options, file: None, label: shown.to_string() })
     }
 
-    /// The database by name, without its password.
-    pub(super) fn label(&self) -> &str {
+    pub(crate) fn label(&self) -> &str {
         &self.label
     }
 
-    /// Makes the database ready: directory and file exist, the tables are of this version, and it can be written to.
-    pub(super) async fn ready(&self) -> Result<(), StoreError> {
+    /// Makes sure that directory and file exist, the tables are of this version, and the database can be written to.
+    pub(crate) async fn prepare(&self) -> Result<(), StoreError> {
         if let Some(directory) = self.file.as_deref().and_then(Path::parent) {
             tokio::fs::create_dir_all(directory).await.map_err(|error| {
                 let cause = format!("its directory {} cannot be made: {error}", directory.display());
                 refused(&self.label, &cause, self.advice())
             })?;
         }
-        let opened = timeout(PATIENCE, self.connect())
+        let opened = timeout(CONNECT_TIMEOUT, self.connect())
             .await
             .map_err(|_| refused(&self.label, &"no answer within 5 seconds", self.advice()))?;
         let mut connection = opened.map_err(|error| refused(&self.label, &error, self.advice()))?;
         let migrated = match self.engine {
-            Engine::Sqlite => migrate_file(&mut connection).await,
-            Engine::Postgres => migrate_server(&mut connection).await,
+            Engine::Sqlite => migrations::migrate_sqlite(&mut connection).await,
+            Engine::Postgres => migrations::migrate_postgres(&mut connection).await,
         };
         migrated.map_err(|error| {
             let cause = format!("its tables cannot be brought to this version: {error}");
             refused(&self.label, &cause, self.advice())
         })?;
-        // A database that can be read only opens without complaint. Better refused now than at the first request.
+        // A read-only database opens without an error. It is better refused now than at the first request.
         connection
             .execute("INSERT INTO accounts (id, name, created_at) VALUES ('default', 'Default', 0) ON CONFLICT (id) DO NOTHING")
             .await
             .map_err(|error| refused(&self.label, &format!("it cannot be written to: {error}"), self.advice()))?;
-        // Whether the goodbye arrives does not matter.
+        // An error while closing changes nothing.
         let _ = connection.close().await;
         Ok(())
     }
 
-    /// One connection with our settings.
-    pub(super) async fn connect(&self) -> Result<AnyConnection, sqlx::Error> {
+    pub(crate) async fn connect(&self) -> Result<AnyConnection, sqlx::Error> {
         let mut connection = AnyConnection::connect_with(&self.options).await?;
-        prepare(&mut connection, self.engine).await?;
+        configure(&mut connection, self.engine).await?;
         Ok(connection)
     }
 
-    /// Connections for reading and for the rare writes outside the log.
-    pub(super) fn pool(&self, size: u32) -> AnyPool {
+    /// Connections for everything but the writes of the request log.
+    pub(crate) fn pool(&self, size: u32) -> AnyPool {
         let engine = self.engine;
         AnyPoolOptions::new()
             .max_connections(size)
-            .acquire_timeout(PATIENCE)
-            .after_connect(move |connection, _| Box::pin(prepare(connection, engine)))
+            .acquire_timeout(CONNECT_TIMEOUT)
+            .after_connect(move |connection, _| Box::pin(configure(connection, engine)))
             .connect_lazy_with(self.options.clone())
     }
 
-    pub(super) const fn engine(&self) -> Engine {
+    pub(crate) const fn engine(&self) -> Engine {
         self.engine
     }
 
@@ -184,37 +184,6 @@ impl Target {
     }
 }
 
-/// Brings the tables to this version. SQLite has no lock for that: of two processes that start together one loses, its
-/// step is rolled back, and when it looks again the step is done.
-async fn migrate_file(connection: &mut AnyConnection) -> Result<(), MigrateError> {
-    let mut chances = 10;
-    loop {
-        chances -= 1;
-        // Not `run`: through it the compiler cannot see that this future is `Send`.
-        match SQLITE.run_direct(None, connection, false).await {
-            Err(MigrateError::Execute(_) | MigrateError::ExecuteMigration(..)) if chances > 0 => {
-                sleep(Duration::from_millis(50)).await;
-            }
-            done => return done,
-        }
-    }
-}
-
-/// Brings the tables to this version, in one transaction: all of it or nothing, one process at a time, and over a pooler
-/// that lends connections by the transaction too (sqlx's own lock belongs to a session, and so do the statements that it
-/// prepares, hence the clearing away).
-async fn migrate_server(connection: &mut AnyConnection) -> Result<(), MigrateError> {
-    let migrator = Migrator { locking: false, migrations: Cow::Borrowed(&POSTGRES.migrations), ..Migrator::DEFAULT };
-    let mut transaction = connection.begin().await?;
-    transaction.execute(MIGRATION_LOCK).await?;
-    migrator.run_direct(None, &mut *transaction, false).await?;
-    transaction.execute("DEALLOCATE ALL").await?;
-    Ok(transaction.commit().await?)
-}
-
-/// One number for all that changes tables. Held until the transaction ends.
-pub(super) const MIGRATION_LOCK: &str = "SELECT pg_advisory_xact_lock(7021390514)";
-
 const ADDRESS: &str = "Set database.url (LUMENFALL_DATABASE__URL) to sqlite://path/to/file.db or \
                        postgres://user:password@host:5432/database";
 
@@ -222,8 +191,8 @@ fn refused(database: &str, cause: &dyn fmt::Display, advice: &str) -> StoreError
     StoreError::Open { database: database.to_owned(), cause: cause.to_string(), advice: advice.to_owned() }
 }
 
-/// What every new connection is told.
-async fn prepare(connection: &mut AnyConnection, engine: Engine) -> Result<(), sqlx::Error> {
+/// Settings of every new connection.
+async fn configure(connection: &mut AnyConnection, engine: Engine) -> Result<(), sqlx::Error> {
     match engine {
         // WAL: readers never wait for the writer. FULL: a committed row survives a power cut.
         Engine::Sqlite => {
@@ -235,7 +204,7 @@ async fn prepare(connection: &mut AnyConnection, engine: Engine) -> Result<(), s
                 .await?;
         }
         Engine::Postgres => {
-            // Nothing: what a session is told would be lost, or meet a stranger, behind a pooler. See `begin_*`.
+            // Nothing: behind a pooler, a session's settings would be lost, or apply to another client. See `begin_*`.
         }
     }
     Ok(())

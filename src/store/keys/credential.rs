@@ -3,21 +3,19 @@
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// What every key begins with.
 const PREFIX: &str = "lmnfl_";
-/// Longer texts are no keys of ours.
-const LONGEST: usize = 200;
+const MAX_LENGTH: usize = 200;
 
-/// A key in its two halves.
-pub(super) struct Credential<'a> {
-    pub(super) id: &'a str,
-    pub(super) secret: &'a str,
+/// The two halves of a key.
+pub(crate) struct Credential<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) secret: &'a str,
 }
 
 impl<'a> Credential<'a> {
-    /// Takes a key apart; `None`, cheaply, for anything else.
-    pub(super) fn parse(full: &'a str) -> Option<Self> {
-        if full.len() > LONGEST {
+    /// `None`, cheaply, for anything that is not a key.
+    pub(crate) fn parse(full: &'a str) -> Option<Self> {
+        if full.len() > MAX_LENGTH {
             return None;
         }
         let (id, secret) = full.strip_prefix(PREFIX)?.split_once('.')?;
@@ -28,25 +26,25 @@ impl<'a> Credential<'a> {
     }
 
     /// The last characters, by which people recognise their key. Fewer when the secret is short.
-    pub(super) fn last_four(&self) -> &'a str {
+    pub(crate) fn last_four(&self) -> &'a str {
         let shown = (self.secret.len() / 2).min(4);
         // Secrets are ASCII.
         &self.secret[self.secret.len() - shown..]
     }
 }
 
-/// The key as it is handed out.
-pub(super) fn assemble(id: &str, secret: &str) -> String {
+/// The full key.
+pub(crate) fn assemble(id: &str, secret: &str) -> String {
     format!("{PREFIX}{id}.{secret}")
 }
 
 /// SHA-256 in hexadecimal: what is stored of a secret. Secrets are long and random, so a plain hash cannot be searched.
-pub(super) fn hash(secret: &str) -> String {
+pub(crate) fn hash(secret: &str) -> String {
     hex::encode(Sha256::digest(secret))
 }
 
 /// Whether two hashes are equal, in a time that does not tell where they differ.
-pub(super) fn matches(one: &str, other: &str) -> bool {
+pub(crate) fn matches(one: &str, other: &str) -> bool {
     one.as_bytes().ct_eq(other.as_bytes()).into()
 }
 

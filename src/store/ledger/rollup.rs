@@ -1,18 +1,18 @@
 //! Sums of the log by hour and by day. They change in the transaction that changes a row, so a summary that is read from
 //! them is as exact as one that reads every row.
 
-use super::StoreError;
-use super::connect::Engine;
 use super::record::Record;
-use super::sql::{Kind, Sql, rows_of_json};
 use crate::base::Usd;
+use crate::store::db::connect::Engine;
+use crate::store::db::sql::Kind;
+use crate::store::db::{Sql, StoreError};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// One way of looking at the log.
+/// What the log is summed by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Lens {
+pub(crate) enum Dimension {
     All,
     Model,
     Provider,
@@ -23,12 +23,12 @@ pub(super) enum Lens {
     Error,
 }
 
-impl Lens {
-    const EVERY: [Self; 8] =
+impl Dimension {
+    const EACH: [Self; 8] =
         [Self::All, Self::Model, Self::Provider, Self::Key, Self::User, Self::Status, Self::Modality, Self::Error];
 
     /// As the tables spell it.
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::All => "all",
             Self::Model => "model",
@@ -41,8 +41,8 @@ impl Lens {
         }
     }
 
-    /// The same of the rows themselves, as an expression.
-    pub(super) const fn column(self) -> &'static str {
+    /// The dimension's value of a row of the log, as an SQL expression.
+    pub(crate) const fn column(self) -> &'static str {
         match self {
             Self::All => "''",
             Self::Model => "model",
@@ -63,18 +63,18 @@ impl Lens {
             Self::Key => &row.key_id,
             Self::User => row.user.as_deref().unwrap_or_default(),
             Self::Status => row.status.as_str(),
-            Self::Modality => &row.modality,
+            Self::Modality => row.modality.as_str(),
             Self::Error => row.error_code.as_deref().unwrap_or_default(),
         }
     }
 }
 
-/// The account under which a day's line is everybody's.
-pub(super) const EVERYBODY: &str = "";
+/// The account id under which a day is summed over all accounts.
+pub(crate) const ALL_ACCOUNTS: &str = "";
 
-/// A line's place in its table: lens, value, account, hour or day. Written in this order everywhere, so that two writers
-/// never wait for each other.
-type Place = (Lens, String, String, i64);
+/// The primary key of a sum: dimension, value, account, hour or day. Sums are written in this order everywhere, so that two
+/// writers never wait for each other.
+type SumKey = (Dimension, String, String, i64);
 
 #[derive(Default)]
 struct Sum {
@@ -88,18 +88,19 @@ impl Sum {
         self.cost += cost;
     }
 
-    fn changes(&self) -> bool {
-        (self.requests, self.cost) != (0, 0)
+    fn is_zero(&self) -> bool {
+        (self.requests, self.cost) == (0, 0)
     }
 }
 
-/// What a transaction adds to the sums, by the hour.
+/// What a transaction adds to the sums of the hours.
 #[derive(Default)]
-pub(super) struct Rollup(BTreeMap<Place, Sum>);
+pub(crate) struct Rollup(BTreeMap<SumKey, Sum>);
 
 #[derive(Serialize)]
-struct Line<'a> {
-    lens: Lens,
+struct SumRow<'a> {
+    #[serde(rename = "lens")]
+    dimension: Dimension,
     value: &'a str,
     account_id: &'a str,
     at: i64,
@@ -117,8 +118,8 @@ const COLUMNS: [(&str, Kind); 6] = [
 ];
 
 impl Rollup {
-    /// A row became another: take away what it was, add what it is.
-    pub(super) fn shift(&mut self, old: Option<&Record>, new: &Record) {
+    /// Subtracts a row as it was and adds it as it is.
+    pub(crate) fn apply_delta(&mut self, old: Option<&Record>, new: &Record) {
         if let Some(old) = old {
             self.add(old, -1);
         }
@@ -126,19 +127,19 @@ impl Rollup {
     }
 
     fn add(&mut self, row: &Record, sign: i64) {
-        for lens in Lens::EVERY {
-            let place = (lens, lens.value(row).to_owned(), row.account_id.clone(), row.created_at.hour());
-            self.0.entry(place).or_default().add(sign, sign * row.cost.map_or(0, Usd::micros));
+        for dimension in Dimension::EACH {
+            let key = (dimension, dimension.value(row).to_owned(), row.account_id.clone(), row.created_at.hour());
+            self.0.entry(key).or_default().add(sign, sign * row.cost.map_or(0, Usd::micros));
         }
     }
 
     /// The statements; none when nothing changes.
-    pub(super) fn write(&self, engine: Engine) -> Result<Vec<Sql>, StoreError> {
-        let mut days: BTreeMap<Place, Sum> = BTreeMap::new();
-        for ((lens, value, account, hour), sum) in self.0.iter().filter(|(_, sum)| sum.changes()) {
-            for whose in [account.as_str(), EVERYBODY] {
-                let place = (*lens, value.clone(), whose.to_owned(), hour.div_euclid(24));
-                days.entry(place).or_default().add(sum.requests, sum.cost);
+    pub(crate) fn write(&self, engine: Engine) -> Result<Vec<Sql>, StoreError> {
+        let mut days: BTreeMap<SumKey, Sum> = BTreeMap::new();
+        for ((dimension, value, account, hour), sum) in self.0.iter().filter(|(_, sum)| !sum.is_zero()) {
+            for account in [account.as_str(), ALL_ACCOUNTS] {
+                let key = (*dimension, value.clone(), account.to_owned(), hour.div_euclid(24));
+                days.entry(key).or_default().add(sum.requests, sum.cost);
             }
         }
         let tables = [write(engine, "request_hours", "hour", &self.0)?, write(engine, "request_days", "day", &days)?];
@@ -146,11 +147,11 @@ impl Rollup {
     }
 }
 
-fn write(engine: Engine, table: &str, unit: &str, sums: &BTreeMap<Place, Sum>) -> Result<Option<Sql>, StoreError> {
-    let changes = sums.iter().filter(|(_, sum)| sum.changes());
-    let lines: Vec<Line<'_>> = changes
-        .map(|((lens, value, account_id, at), sum)| Line {
-            lens: *lens,
+fn write(engine: Engine, table: &str, unit: &str, sums: &BTreeMap<SumKey, Sum>) -> Result<Option<Sql>, StoreError> {
+    let changes = sums.iter().filter(|(_, sum)| !sum.is_zero());
+    let rows: Vec<SumRow<'_>> = changes
+        .map(|((dimension, value, account_id, at), sum)| SumRow {
+            dimension: *dimension,
             value,
             account_id,
             at: *at,
@@ -158,11 +159,11 @@ fn write(engine: Engine, table: &str, unit: &str, sums: &BTreeMap<Place, Sum>) -
             cost: sum.cost,
         })
         .collect();
-    if lines.is_empty() {
+    if rows.is_empty() {
         return Ok(None);
     }
-    let mut sql = Sql::new(&format!("INSERT INTO {table} (lens, value, account_id, {unit}, requests, cost) "));
-    rows_of_json(engine, &COLUMNS, &lines, &mut sql)?;
+    let mut sql = Sql::new(format!("INSERT INTO {table} (lens, value, account_id, {unit}, requests, cost) "));
+    sql.push_rows(engine, &COLUMNS, &rows)?;
     sql.push(&format!(
         " ON CONFLICT (lens, value, account_id, {unit}) DO UPDATE SET \
          requests = {table}.requests + excluded.requests, cost = {table}.cost + excluded.cost"

@@ -1,7 +1,7 @@
-//! What can go wrong with the database, in words that are safe in a log: no password, no row, no secret.
+//! Errors of the store, in words that are safe in a log: no password, no row, no secret.
 
-use super::books::Denial;
 use crate::error::{Error, ErrorKind};
+use std::fmt;
 use std::time::Duration;
 
 /// A failure of the store.
@@ -20,9 +20,9 @@ pub enum StoreError {
     /// A query failed.
     #[error("the database failed: {0}")]
     Query(#[from] sqlx::Error),
-    /// The database said nothing in time.
-    #[error("the database did not answer in time")]
-    Silent,
+    /// The database did not answer in time, or is taken for unavailable.
+    #[error("the database is unavailable")]
+    Unavailable,
     /// A row of the request log was refused, or could not be written in the time that its caller has.
     #[error("the request log could not be written: {0}")]
     Unwritten(String),
@@ -59,6 +59,35 @@ pub enum StoreError {
     KeyShape,
 }
 
+/// Why a request is not admitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denial {
+    /// The account's balance does not cover the estimate.
+    Balance,
+    /// A budget of the key does not cover the estimate: `total`, `daily` or `monthly`.
+    Budget(&'static str),
+    /// The key's requests of this minute are used up.
+    Rate {
+        /// Requests a minute.
+        limit: i64,
+        /// Until the next minute.
+        wait: Duration,
+    },
+    /// The key has as many requests running as it may.
+    Concurrency(i64),
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Balance => f.write_str("Insufficient balance"),
+            Self::Budget(which) => write!(f, "The key's {which} budget does not cover this request."),
+            Self::Rate { limit, .. } => write!(f, "This key may begin {limit} requests a minute."),
+            Self::Concurrency(limit) => write!(f, "This key may run {limit} requests at once."),
+        }
+    }
+}
+
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         if let StoreError::UnknownAccount(_) = error {
@@ -87,7 +116,7 @@ fn denied(denial: &Denial) -> Error {
 
 /// Whether the database refused what a statement carried (a value too large, a broken constraint), so that the same
 /// rows would be refused again. Everything else may pass: connections, restarts, locks, full disks.
-pub(super) fn is_refusal(error: &sqlx::Error) -> bool {
+pub(crate) fn is_refusal(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Encode(_) => true,
         sqlx::Error::Database(cause) => cause.code().is_some_and(|code| match code.len() {

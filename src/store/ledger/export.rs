@@ -2,39 +2,38 @@
 
 use super::record::Record;
 use crate::base::{Timestamp, Usd};
+use crate::job::Mode;
 use serde_json::{Map, Value, json};
 
-/// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExportFormat {
-    /// Comma-separated, as RFC 4180 has it, one header line.
+    /// RFC 4180 with a header line.
     Csv,
     /// One JSON object a line, with attempts, timeline and adjustments.
     JsonLines,
 }
 
-/// A value in a row.
 enum Cell<'a> {
     Text(Option<&'a str>),
     Number(Option<i64>),
     Dollars(Option<Usd>),
-    Moment(Timestamp),
-    Truth(bool),
+    Time(Timestamp),
+    Bool(bool),
 }
 
 type Column = (&'static str, fn(&Record) -> Cell<'_>);
 
 const COLUMNS: [Column; 31] = [
     ("id", |r| Cell::Text(Some(&r.id))),
-    ("created_at", |r| Cell::Moment(r.created_at)),
+    ("created_at", |r| Cell::Time(r.created_at)),
     ("account_id", |r| Cell::Text(Some(&r.account_id))),
     ("key_id", |r| Cell::Text(Some(&r.key_id))),
     ("endpoint", |r| Cell::Text(Some(&r.endpoint))),
     ("model", |r| Cell::Text(Some(&r.model))),
     ("executed_model", |r| Cell::Text(r.executed_model.as_deref())),
     ("provider", |r| Cell::Text(r.provider.as_deref())),
-    ("modality", |r| Cell::Text(Some(&r.modality))),
-    ("mode", |r| Cell::Text(r.mode.as_deref())),
+    ("modality", |r| Cell::Text(Some(r.modality.as_str()))),
+    ("mode", |r| Cell::Text(r.mode.map(Mode::as_str))),
     ("status", |r| Cell::Text(Some(r.status.as_str()))),
     ("cost", |r| Cell::Dollars(r.cost)),
     ("currency", |_| Cell::Text(Some("usd"))),
@@ -55,11 +54,11 @@ const COLUMNS: [Column; 31] = [
     ("trace_id", |r| Cell::Text(r.trace_id.as_deref())),
     ("user", |r| Cell::Text(r.user.as_deref())),
     ("request_size_bytes", |r| Cell::Number(Some(r.request_size_bytes))),
-    ("sandbox", |r| Cell::Truth(r.sandbox)),
+    ("sandbox", |r| Cell::Bool(r.sandbox)),
 ];
 
 impl ExportFormat {
-    /// What comes before the first row.
+    /// The text before the first row.
     pub fn head(self) -> String {
         match self {
             Self::Csv => COLUMNS.map(|(name, _)| name).join(",") + "\r\n",
@@ -67,7 +66,6 @@ impl ExportFormat {
         }
     }
 
-    /// These rows.
     pub fn rows(self, records: &[Record]) -> Vec<u8> {
         match self {
             Self::Csv => write_csv(records),
@@ -84,11 +82,11 @@ fn write_csv(records: &[Record]) -> Vec<u8> {
     let mut out = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
     for record in records {
         let cells = COLUMNS.iter().map(|(_, cell)| match cell(record) {
-            Cell::Text(text) => harmless(text.unwrap_or_default()),
+            Cell::Text(text) => escape_formula(text.unwrap_or_default()),
             Cell::Number(number) => number.map(|number| number.to_string()).unwrap_or_default(),
             Cell::Dollars(amount) => amount.map(dollars).unwrap_or_default(),
-            Cell::Moment(moment) => moment.rfc3339(),
-            Cell::Truth(truth) => truth.to_string(),
+            Cell::Time(time) => time.rfc3339(),
+            Cell::Bool(value) => value.to_string(),
         });
         // Writing to memory cannot fail, and every row has as many cells.
         let _ = out.write_record(cells);
@@ -97,7 +95,7 @@ fn write_csv(records: &[Record]) -> Vec<u8> {
 }
 
 /// Callers choose some texts, and a spreadsheet runs what begins like a formula: an apostrophe in front keeps it a text.
-fn harmless(text: &str) -> String {
+fn escape_formula(text: &str) -> String {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
     format!("{}{text}", if formula { "'" } else { "" })
 }
@@ -107,8 +105,8 @@ fn json_line(record: &Record) -> String {
         Cell::Text(text) => json!(text),
         Cell::Number(number) => json!(number),
         Cell::Dollars(amount) => json!(amount),
-        Cell::Moment(moment) => json!(moment.rfc3339()),
-        Cell::Truth(truth) => json!(truth),
+        Cell::Time(time) => json!(time.rfc3339()),
+        Cell::Bool(value) => json!(value),
     };
     let mut line: Map<String, Value> =
         COLUMNS.iter().map(|(name, cell)| ((*name).to_owned(), value(cell(record)))).collect();

@@ -1,19 +1,17 @@
-//! What an account and a key may spend, and what they have. Pure: the rows are locked and written back by `posting.rs`,
-//! and here it is decided.
+//! Balance and budget rules for accounts and keys. Pure; `balances.rs` locks and writes the rows.
 
 use super::record::Record;
 use crate::base::{Timestamp, Usd};
+use crate::store::db::error::Denial;
 use serde::{Deserialize, Serialize};
-use std::fmt;
 use std::time::Duration;
 
-/// How an account pays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Billing {
-    /// From credits that were paid in.
+    /// From credits.
     Prepaid,
-    /// Afterwards, up to a limit where there is one.
+    /// Afterwards, up to a credit limit where there is one.
     #[default]
     Postpaid,
 }
@@ -28,118 +26,80 @@ impl Billing {
     }
 }
 
-/// An account and its money.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// Its name in rows and calls.
     pub id: String,
-    /// What people call it.
     pub name: String,
-    /// When it was made.
     pub created_at: Timestamp,
-    /// How it pays.
     pub billing: Billing,
-    /// Paid in, less what was spent. Below zero for a postpaid account that has spent.
+    /// Credits less costs. Below zero for a postpaid account that has spent.
     pub balance: Usd,
-    /// Held for requests that run.
+    /// Held for running requests.
     pub reserved: Usd,
-    /// How far below zero a postpaid account may go; without end when absent.
+    /// How far below zero a postpaid account may go; no limit when absent.
     pub credit_limit: Option<Usd>,
     /// The balance right after the latest credit: what "80 % used" is measured from.
-    pub topped_up: Usd,
-    /// Who is told when a limit is nearly or wholly used.
+    pub last_topped_up_balance: Usd,
+    /// Receives an event when 80 or 100 percent of a limit is used.
     pub webhook_url: Option<String>,
 }
 
-/// What bounds a key.
+/// The limits of a key; absent ones do not apply.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// At most so much in all.
+    /// In all.
     pub budget: Option<Usd>,
-    /// And in a day (UTC).
+    /// Per day (UTC).
     pub budget_daily: Option<Usd>,
-    /// And in a month (UTC).
+    /// Per month (UTC).
     pub budget_monthly: Option<Usd>,
-    /// Over a budget we tell and do not refuse.
+    /// Whether a request over budget is only reported, not refused.
     pub budget_soft: bool,
-    /// Requests begun in a minute.
+    /// Requests per minute.
     pub rate_limit_rpm: Option<i64>,
-    /// Requests at once.
+    /// Requests at the same time.
     pub max_concurrent: Option<i64>,
 }
 
-/// What a key has used.
+/// The counters of a key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Used {
-    /// Held for requests that run.
+pub struct KeyUsage {
+    /// Held for running requests.
     pub reserved: Usd,
-    /// Requests that run.
+    /// Requests running.
     pub running: i64,
-    /// Spent in all.
+    /// In all.
     pub spent: Usd,
     /// The day of `spent_day`, counted from 1970.
     pub day: i64,
-    /// Spent on that day.
     pub spent_day: Usd,
     /// The month of `spent_month`, counted from 1970.
     pub month: i64,
-    /// Spent in that month.
     pub spent_month: Usd,
     /// The minute of `begun`, counted from 1970.
     pub minute: i64,
-    /// Requests begun in that minute.
+    /// Requests started in that minute.
     pub begun: i64,
 }
 
-/// Why a request may not begin.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Denial {
-    /// The account's balance does not cover the estimate.
-    Balance,
-    /// A budget of the key does not cover the estimate: which.
-    Budget(&'static str),
-    /// The key has begun as many requests in this minute as it may.
-    Rate {
-        /// How many.
-        limit: i64,
-        /// Until the next minute.
-        wait: Duration,
-    },
-    /// As many of the key's requests run as may.
-    Concurrency(i64),
-}
-
-impl fmt::Display for Denial {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Balance => f.write_str("Insufficient balance"),
-            Self::Budget(which) => write!(f, "The key's {which} budget does not cover this request."),
-            Self::Rate { limit, .. } => write!(f, "This key may begin {limit} requests a minute."),
-            Self::Concurrency(limit) => write!(f, "This key may run {limit} requests at once."),
-        }
-    }
-}
-
-/// A limit of which 80 % or all is used now.
+/// 80 or 100 percent of a limit has just been reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LimitEvent {
-    /// Whose.
     pub account_id: String,
-    /// Which key's; absent for the account's own.
+    /// Absent for the account's own limits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_id: Option<String>,
     /// `balance`, `credit_limit`, `total`, `daily` or `monthly`.
     pub limit: &'static str,
     /// 80 or 100.
     pub percent: i64,
-    /// Used now.
     pub used: Usd,
-    /// Of this.
+    /// The limit.
     pub of: Usd,
 }
 
 impl Account {
-    /// What a request may still hold; `None` without end.
+    /// What can still be reserved; `None` when there is no limit.
     pub fn available(&self) -> Option<Usd> {
         let own = self.balance + minus(self.reserved);
         match (self.billing, self.credit_limit) {
@@ -149,8 +109,8 @@ impl Account {
         }
     }
 
-    /// Whether a request of that estimate may begin. One without an estimate may while anything is left.
-    pub(super) fn admits(&self, estimate: Option<Usd>) -> Result<(), Denial> {
+    /// Whether a request of that estimate is admitted. One without an estimate is as long as anything is left.
+    pub(crate) fn check(&self, estimate: Option<Usd>) -> Result<(), Denial> {
         let covered = match (self.available(), estimate) {
             (None, _) => true,
             // What costs nothing needs nothing.
@@ -161,26 +121,30 @@ impl Account {
         if covered { Ok(()) } else { Err(Denial::Balance) }
     }
 
-    /// Takes in what a row changed; tells which limits that crossed.
-    pub(super) fn shift(&mut self, change: Change) -> Vec<LimitEvent> {
+    /// Applies the change of a row, and returns the limits that it reached.
+    pub(crate) fn apply_delta(&mut self, delta: BalanceDelta) -> Vec<LimitEvent> {
         let spent = |account: &Self| match (account.billing, account.credit_limit) {
-            (Billing::Prepaid, _) => Some(("balance", account.topped_up + minus(account.balance), account.topped_up)),
+            (Billing::Prepaid, _) => Some((
+                "balance",
+                account.last_topped_up_balance + minus(account.balance),
+                account.last_topped_up_balance,
+            )),
             (Billing::Postpaid, Some(limit)) => Some(("credit_limit", minus(account.balance), limit)),
             (Billing::Postpaid, None) => None,
         };
         let before = spent(self);
-        self.balance += minus(change.cost);
-        self.reserved = floor(self.reserved + change.reserved);
+        self.balance += minus(delta.cost);
+        self.reserved = floor(self.reserved + delta.reserved);
         let (Some((limit, was, of)), Some((_, used, _))) = (before, spent(self)) else { return Vec::new() };
-        let tell = |percent| LimitEvent { account_id: self.id.clone(), key_id: None, limit, percent, used, of };
-        crossed(was, used, of).map(tell).collect()
+        let event = |percent| LimitEvent { account_id: self.id.clone(), key_id: None, limit, percent, used, of };
+        thresholds_reached(was, used, of).map(event).collect()
     }
 }
 
-impl Used {
-    /// Whether a request of that estimate may begin at that moment; counts it if so.
-    pub(super) fn admit(&mut self, limits: &Limits, estimate: Option<Usd>, at: Timestamp) -> Result<(), Denial> {
-        self.turn(at);
+impl KeyUsage {
+    /// Counts a request of that estimate, or denies it.
+    pub(crate) fn admit(&mut self, limits: &Limits, estimate: Option<Usd>, at: Timestamp) -> Result<(), Denial> {
+        self.roll_windows(at);
         if let Some(limit) = limits.rate_limit_rpm.filter(|limit| self.begun >= *limit) {
             let left = 60_000 - at.millis().rem_euclid(60_000);
             return Err(Denial::Rate { limit, wait: Duration::from_millis(u64::try_from(left).unwrap_or(60_000)) });
@@ -200,23 +164,23 @@ impl Used {
         Ok(())
     }
 
-    /// Takes in what a row changed; tells which budgets that crossed.
-    pub(super) fn shift(&mut self, limits: &Limits, change: Change, row: &Record) -> Vec<LimitEvent> {
-        self.turn(row.created_at);
+    /// Applies the change of a row, and returns the budgets that it reached.
+    pub(crate) fn apply_delta(&mut self, limits: &Limits, delta: BalanceDelta, row: &Record) -> Vec<LimitEvent> {
+        self.roll_windows(row.created_at);
         let before = self.budgets(limits);
-        self.reserved = floor(self.reserved + change.reserved);
-        self.running = (self.running + change.running).max(0);
-        self.spent += change.cost;
-        // A late row of yesterday is none of today's.
+        self.reserved = floor(self.reserved + delta.reserved);
+        self.running = (self.running + delta.running).max(0);
+        self.spent += delta.cost;
+        // A late row of yesterday does not count today.
         if self.day == row.created_at.day() {
-            self.spent_day += change.cost;
+            self.spent_day += delta.cost;
         }
         if self.month == row.created_at.month() {
-            self.spent_month += change.cost;
+            self.spent_month += delta.cost;
         }
         let mut events = Vec::new();
         for ((limit, of, was), (_, _, used)) in before.into_iter().zip(self.budgets(limits)) {
-            events.extend(crossed(was, used, of).map(|percent| LimitEvent {
+            events.extend(thresholds_reached(was, used, of).map(|percent| LimitEvent {
                 account_id: row.account_id.clone(),
                 key_id: Some(row.key_id.clone()),
                 limit,
@@ -228,8 +192,8 @@ impl Used {
         events
     }
 
-    /// Starts a new minute, day or month when that moment lies in one.
-    fn turn(&mut self, at: Timestamp) {
+    /// Resets the counters of the minute, the day and the month when a new one has begun.
+    fn roll_windows(&mut self, at: Timestamp) {
         if at.minute() > self.minute {
             (self.minute, self.begun) = (at.minute(), 0);
         }
@@ -241,7 +205,7 @@ impl Used {
         }
     }
 
-    /// The budgets that there are: name, amount, spent.
+    /// The budgets that apply: name, amount, spent.
     fn budgets(&self, limits: &Limits) -> Vec<(&'static str, Usd, Usd)> {
         let all = [
             ("total", limits.budget, self.spent),
@@ -252,15 +216,13 @@ impl Used {
     }
 }
 
-/// What one row's change does to its account and its key.
+/// The change of one row as its account and its key see it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Change {
-    /// Spent more.
-    pub(super) cost: Usd,
-    /// Held more.
-    pub(super) reserved: Usd,
-    /// More requests running.
-    pub(super) running: i64,
+pub(crate) struct BalanceDelta {
+    pub(crate) cost: Usd,
+    pub(crate) reserved: Usd,
+    /// Requests running.
+    pub(crate) running: i64,
 }
 
 fn minus(amount: Usd) -> Usd {
@@ -271,8 +233,8 @@ fn floor(amount: Usd) -> Usd {
     amount.max(Usd::ZERO)
 }
 
-/// The marks, 80 and 100 percent of `of`, that lie between what was used and what is.
-fn crossed(was: Usd, used: Usd, of: Usd) -> impl Iterator<Item = i64> {
+/// Those of 80 and 100 percent of `of` that lie between what was used and what is.
+fn thresholds_reached(was: Usd, used: Usd, of: Usd) -> impl Iterator<Item = i64> {
     let reaches = move |amount: Usd, percent: i64| {
         i128::from(amount.micros()) * 100 >= i128::from(of.micros()) * i128::from(percent)
     };
