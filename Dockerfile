@@ -12,21 +12,25 @@ RUN apt-get update \
 ENV CARGO_PROFILE_RELEASE_LTO=thin
 WORKDIR /build
 
-# Dependencies first, against an empty crate: this layer lives as long as Cargo.lock. The tables of tests and benches go
+# Dependencies first, against empty crates: this layer lives as long as Cargo.lock. The tables of tests and benches go
 # because their files are not here.
 COPY Cargo.toml Cargo.lock ./
+COPY crates/core/Cargo.toml crates/core/
+COPY crates/providers/Cargo.toml crates/providers/
+COPY crates/sandbox/Cargo.toml crates/sandbox/
 RUN sed -i '/^\[\[\(test\|bench\)\]\]/,/^$/d' Cargo.toml \
- && mkdir src \
+ && mkdir src crates/core/src crates/providers/src crates/sandbox/src \
  && echo 'fn main() {}' > src/main.rs \
- && touch src/lib.rs \
+ && touch src/lib.rs crates/core/src/lib.rs crates/providers/src/lib.rs crates/sandbox/src/lib.rs \
  && cargo build --release --locked --features native-codecs \
- && rm -r src
+ && rm -r src crates
 
 COPY migrations migrations
 COPY config config
+COPY crates crates
 COPY src src
-# The copies may be older than what was built from the empty crate.
-RUN touch src/main.rs src/lib.rs \
+# The copies may be older than what was built from the empty crates.
+RUN touch src/main.rs src/lib.rs crates/*/src/lib.rs \
  && cargo build --release --locked --features native-codecs \
  && install -d -m 0750 /layout/var/lib/lumenfall
 

@@ -14,6 +14,7 @@
 mod postgres;
 
 use lumenfall::base::{Timestamp, Usd, id};
+use lumenfall::job::{Modality, Mode};
 use lumenfall::store::{Cursor, ExportFormat, Filter, GroupBy, Page, Record, Settings, Status, Store};
 use sqlx::postgres::PgConnection;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, Row};
@@ -74,7 +75,7 @@ async fn fill(store: &Store, url: &str, rows: i64) {
     let (first, last) = (now.month() - 11, now.month());
     for month in first..=last {
         // As the program does, each time it looks: this month's partition and those of the next two.
-        store.maintain_log(Timestamp::of_month(month), 0).await.unwrap();
+        store.requests().maintain(Timestamp::of_month(month), 0).await.unwrap();
     }
     let mut connection = AnyConnection::connect(url).await.unwrap();
     connection.execute("SET synchronous_commit = off").await.unwrap();
@@ -175,7 +176,7 @@ async fn pages(store: &Store) {
         for number in 0..SAMPLES {
             let filter = filter(number);
             let began = Instant::now();
-            store.requests(&filter, &page).await.unwrap().unwrap();
+            store.requests().list(&filter, &page).await.unwrap().unwrap();
             taken.push(began.elapsed());
         }
         print_line(&format!("first page, {name}"), taken);
@@ -194,7 +195,7 @@ async fn sums(store: &Store) {
         let mut taken = Vec::new();
         for _ in 0..20 {
             let began = Instant::now();
-            store.summary(&Filter::default(), by).await.unwrap();
+            store.requests().summary(&Filter::default(), by).await.unwrap();
             taken.push(began.elapsed());
         }
         print_line(&format!("summary, {name}"), taken);
@@ -217,7 +218,7 @@ async fn export(store: &Store) {
     };
     let (began, mut rows, mut bytes, mut last) = (Instant::now(), 0, 0, None);
     let (mut early, mut most) = (0, 0);
-    while let Some(records) = store.next_requests(&filter, last.as_ref()).await.unwrap() {
+    while let Some(records) = store.requests().next_batch(&filter, last.as_ref()).await.unwrap() {
         last = records.last().map(|record| (record.created_at, record.id.clone()));
         rows += records.len();
         bytes += ExportFormat::Csv.rows(&records).len();
@@ -254,7 +255,7 @@ async fn write_while_reading(store: &Store) {
             while !stop.load(Ordering::Relaxed) {
                 let filter = Filter { model: Some(format!("model-{}", number % 40)), ..Filter::default() };
                 let page = Page { limit: 20, cursor: Cursor::Start };
-                store.requests(&filter, &page).await.unwrap().unwrap();
+                store.requests().list(&filter, &page).await.unwrap().unwrap();
                 number += 1;
                 read.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -383,9 +384,9 @@ fn row(number: usize) -> Record {
         key_id: format!("key_{}", number % 60),
         endpoint: "/v1/images/generations".into(),
         model: format!("model-{}", number % 40),
-        modality: "image".into(),
+        modality: Modality::Image,
         status: Status::Completed,
-        mode: Some("text-to-image".into()),
+        mode: Some(Mode::TextToImage),
         executed_model: Some("provider-1/model-1".into()),
         provider: Some(format!("provider-{}", number % 14)),
         cost: Some(Usd::from_micros(40_000)),

@@ -11,19 +11,19 @@ use crate::media::storage::{Storage, StorageError};
 use crate::media::{Limits, Workers};
 use crate::outbound::{AuthScheme, Client, Destination, Guard};
 use crate::pipeline::{
-    Courier, Credential, Finisher, Gateway, Jobs, Ledger, Operator, Rules, Runner, Switchboard, Upstream, Upstreams,
-    Worker,
+    Credential, Engine, Gateway, Jobs, Ledger, Operator, PostProcessor, Retention, Rules, Switchboard, Upstream,
+    Upstreams, WebhookDispatcher, Worker,
 };
 use crate::providers::{ADAPTERS, Adapter, Reach, Site};
 use crate::sandbox::Sandbox;
 use crate::store::{NewKey, Store, StoreError};
 use crate::telemetry;
+use futures::future::BoxFuture;
 use metrics_exporter_prometheus::PrometheusHandle;
 use reload::Reloadable;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -132,7 +132,11 @@ fn reloadable_rules(config: &Config, board: &Switchboard) -> Reloadable {
 }
 
 /// Starts everything and returns once it serves.
-pub async fn start(config: &Config) -> Result<Running, StartError> {
+pub fn start(config: &Config) -> BoxFuture<'_, Result<Running, StartError>> {
+    Box::pin(start_parts(config)) // boxed so that it is compiled once
+}
+
+async fn start_parts(config: &Config) -> Result<Running, StartError> {
     let catalog = Live::new(catalog_for(config).map_err(StartError::Catalog)?);
     let listener = bind(&config.server.listen.to_string(), "LUMENFALL_SERVER__LISTEN").await?;
     let address = local(&listener)?;
@@ -152,33 +156,34 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     };
     let rules = Rules::new(&config.routing.rules).map_err(|wrong| StartError::Config(Problems(wrong)))?;
     let board = Switchboard::new(&config.routing, rules);
-    board.obey(store.route_states().await?.iter().filter_map(Operator::read));
+    board.obey(store.routing().states().await?.iter().filter_map(Operator::read));
     let guard = Guard::new(config.outbound.allow_private, sandbox);
     let client = Client::new(config.outbound.clone(), guard).map_err(|error| StartError::Client(error.to_string()))?;
     let callers = Client::new(config.outbound.clone(), Guard::default())
         .map_err(|error| StartError::Client(error.to_string()))?;
-    let (jobs, arrivals) = Jobs::new(store.clone(), config.jobs.clone(), config.webhooks.allow_private);
-    let courier = Courier {
+    let reloadables = vec![reloadable_catalog(config, &catalog), reloadable_rules(config, &board)];
+    let gateway = Gateway {
+        catalog,
+        engine: Engine {
+            upstreams: Upstreams::new(upstreams(config, sandbox), client),
+            post: post_processor(config),
+            settings: config.routing.clone(),
+            board: board.clone(),
+        },
+        ledger: Ledger::new(store.clone(), sandbox.is_some()),
+        retention: Retention::new(store.clone(), config.server.payload_days),
+        storage: storage.clone(),
+        callers,
+        sandbox: sandbox.is_some(),
+    };
+    let (jobs, receivers) =
+        Jobs::new(gateway.clone(), store.clone(), config.jobs.clone(), config.webhooks.allow_private);
+    let webhooks = WebhookDispatcher {
         jobs: jobs.clone(),
         client: Client::new(config.outbound.clone(), Guard::new(config.webhooks.allow_private, None))
             .map_err(|error| StartError::Client(error.to_string()))?,
         settings: config.webhooks.clone(),
     };
-    let reloadables = vec![reloadable_catalog(config, &catalog), reloadable_rules(config, &board)];
-    let gateway = Arc::new(Gateway {
-        catalog,
-        runner: Runner {
-            upstreams: Upstreams::new(upstreams(config, sandbox)),
-            finisher: finisher(config, client),
-            settings: config.routing.clone(),
-            board: board.clone(),
-        },
-        ledger: Ledger::new(store.clone(), sandbox.is_some()),
-        storage: storage.clone(),
-        callers,
-        jobs,
-        sandbox: sandbox.is_some(),
-    });
     aside.push(tokio::spawn(sweep(storage, store.clone(), stopped.clone())));
     aside.push(tokio::spawn(tend(store.clone(), config.clone(), stopped.clone())));
     aside.push(tokio::spawn(reload::watch(reloadables, stopped.clone())));
@@ -187,10 +192,10 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     let metrics = telemetry::metrics();
     aside.push(tokio::spawn(watch_routes(board, store.clone(), metrics.clone(), stopped.clone())));
     let working = vec![
-        tokio::spawn(Worker::run(Arc::clone(&gateway), arrivals, stopped.clone())),
-        tokio::spawn(courier.run(stopped.clone())),
+        tokio::spawn(Worker::run(jobs.clone(), receivers, stopped.clone())),
+        tokio::spawn(webhooks.run(stopped.clone())),
     ];
-    let api = Api::new(gateway, store.clone(), metrics, &config.server);
+    let api = Api::new(gateway, jobs, store.clone(), metrics, &config.server);
     let server = axum::serve(listener, api.router()).with_graceful_shutdown(until(stopped));
     let server = tokio::spawn(server.into_future());
     let drain = Duration::from_secs(config.server.drain_seconds);
@@ -289,11 +294,10 @@ fn located(base_url: &str, own: &Provider) -> String {
     filled.replacen("https://", &format!("https://{region}-"), 1)
 }
 
-fn finisher(config: &Config, client: Client) -> Finisher {
+fn post_processor(config: &Config) -> PostProcessor {
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let threads = if config.media.workers == 0 { cores } else { config.media.workers };
-    Finisher {
-        client,
+    PostProcessor {
         workers: Workers::new(threads, config.media.queue),
         limits: Limits { max_pixels: config.media.max_pixels, ..Limits::default() },
     }
@@ -308,13 +312,13 @@ async fn prepare_keys(store: &Store, bootstrap: &Secret) -> Result<Option<Secret
         ..NewKey::default()
     };
     if !bootstrap.is_empty() {
-        store.ensure_key(bootstrap, admin("bootstrap")).await?;
+        store.keys().ensure(bootstrap, admin("bootstrap")).await?;
         return Ok(None);
     }
-    if store.has_admin_key().await? {
+    if store.keys().has_admin().await? {
         return Ok(None);
     }
-    let (_, secret) = store.create_key(admin("first")).await?;
+    let (_, secret) = store.keys().create(admin("first")).await?;
     Ok(Some(secret))
 }
 
@@ -322,7 +326,7 @@ async fn prepare_keys(store: &Store, bootstrap: &Secret) -> Result<Option<Secret
 async fn settle_interrupted(store: &Store, config: &Config) -> Result<(), StoreError> {
     let shared = config.database.url.starts_with("postgres");
     let grace = if shared { Duration::from_secs(config.routing.deadline_seconds + 120) } else { Duration::ZERO };
-    let settled = store.settle_interrupted(Timestamp::now().minus(grace)).await?;
+    let settled = store.requests().settle_interrupted(Timestamp::now().minus(grace)).await?;
     if settled > 0 {
         tracing::warn!(settled, "requests that a crash interrupted were closed; their estimates are marked uncertain");
     }
@@ -357,7 +361,7 @@ async fn sweep(storage: Storage, store: Store, mut stopped: watch::Receiver<bool
             Ok(deleted) => tracing::debug!(deleted, "expired media deleted"),
             Err(error) => tracing::warn!(%error, "expired media could not be deleted"),
         }
-        if let Err(error) = store.sweep_idempotency(Timestamp::now()).await {
+        if let Err(error) = store.idempotency().remove_expired(Timestamp::now()).await {
             tracing::warn!(%error, "expired idempotency keys could not be deleted");
         }
     }
@@ -367,7 +371,7 @@ async fn sweep(storage: Storage, store: Store, mut stopped: watch::Receiver<bool
 async fn watch_routes(board: Switchboard, store: Store, metrics: PrometheusHandle, mut stopped: watch::Receiver<bool>) {
     while timeout(WATCH, stopped.changed()).await.is_err() {
         metrics.run_upkeep();
-        match store.route_states().await {
+        match store.routing().states().await {
             Ok(states) => board.obey(states.iter().filter_map(Operator::read)),
             Err(error) => tracing::debug!(%error, "the states of routes could not be read"),
         }
@@ -384,8 +388,8 @@ async fn tend(store: Store, config: Config, mut stopped: watch::Receiver<bool>) 
             if shared {
                 settle_interrupted(&store, &config).await?;
             }
-            store.maintain_log(now, config.database.retention_months).await?;
-            store.sweep_payloads(now).await.map(drop)
+            store.requests().maintain(now, config.database.retention_months).await?;
+            store.payloads().remove_expired(now).await.map(drop)
         };
         if let Err(error) = done.await {
             tracing::warn!(%error, "the upkeep of the request log has to wait");

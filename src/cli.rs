@@ -10,13 +10,13 @@ pub mod reference;
 use crate::app::{self, Running, StartError};
 use crate::base::{Secret, Timestamp};
 use crate::config::{Config, Problems};
-use crate::providers::Reach;
+use crate::providers::{ADAPTERS, Adapter, Reach};
 use crate::sandbox::Sandbox;
 use crate::store::{Cursor, Key, NewKey, Page, Store, StoreError};
 use crate::telemetry;
 use clap::{Parser, Subcommand};
+use futures::future::BoxFuture;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -144,12 +144,9 @@ enum Failure {
     Said(String),
 }
 
-/// Runs the program.
-pub async fn run(
-    arguments: impl IntoIterator<Item = OsString>,
-    environment: impl IntoIterator<Item = (String, String)>,
-) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
+/// Runs the program with the arguments and the environment of the process.
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are no failures; clap knows where each belongs.
@@ -157,8 +154,9 @@ pub async fn run(
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let environment = environment.into_iter().collect();
-    match dispatch(arguments, &environment).await {
+    let environment = std::env::vars().collect();
+    let runtime = tokio::runtime::Runtime::new().map_err(Failure::Io);
+    match runtime.and_then(|runtime| runtime.block_on(dispatch(arguments, &environment))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let _ = writeln!(io::stderr().lock(), "lumenfall: {failure}");
@@ -170,7 +168,7 @@ pub async fn run(
 async fn dispatch(arguments: Arguments, environment: &BTreeMap<String, String>) -> Result<(), Failure> {
     let load = || Config::load(arguments.config.as_deref(), environment);
     match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve(&load()?).await,
+        Command::Serve => serve(load()?).await,
         Command::Sandbox { listen } => serve_sandbox(listen).await,
         Command::Keys { command } => manage_keys(command, &load()?).await,
         Command::Accounts { command } => accounts::manage(command, &load()?).await,
@@ -205,9 +203,15 @@ fn say(text: impl AsRef<str>) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
-async fn serve(config: &Config) -> Result<(), Failure> {
+/// Boxed, as are [`app::start`], [`Store::open`] and the ledger's transaction: the compiler repeats the body of a future in
+/// every unit that polls it, and these are the largest.
+fn serve(config: Config) -> BoxFuture<'static, Result<(), Failure>> {
+    Box::pin(run_server(config))
+}
+
+async fn run_server(config: Config) -> Result<(), Failure> {
     telemetry::start(&config.log);
-    let running = app::start(config).await?;
+    let running = app::start(&config).await?;
     tracing::info!(address = %running.address, version = env!("CARGO_PKG_VERSION"), "serving");
     if let Some(sandbox) = running.sandbox {
         tracing::warn!(
@@ -281,18 +285,18 @@ async fn run_key_command(command: KeyCommand, store: &Store) -> Result<(), Failu
     match command {
         KeyCommand::Create { name, account, admin, allowed_models } => {
             let new = NewKey { account_id: account, name, admin, allowed_models, ..NewKey::default() };
-            let (key, secret) = store.create_key(new).await?;
+            let (key, secret) = store.keys().create(new).await?;
             say_secret(&key, &secret)
         }
         KeyCommand::List => list_keys(store).await,
         KeyCommand::Rotate { id, grace_seconds } => {
             let grace = Duration::from_secs(grace_seconds);
-            let rotated = store.rotate_key(&id, None, grace, Timestamp::now()).await?;
+            let rotated = store.keys().rotate(&id, None, grace, Timestamp::now()).await?;
             let (key, secret) = rotated.ok_or_else(|| unknown(&id))?;
             say_secret(&key, &secret)
         }
         KeyCommand::Revoke { id } => {
-            let known = store.revoke_key(&id, None, Timestamp::now()).await?;
+            let known = store.keys().revoke(&id, None, Timestamp::now()).await?;
             if known { say(format!("Key {id} is revoked.")) } else { Err(unknown(&id)) }
         }
     }
@@ -306,14 +310,14 @@ fn say_secret(key: &Key, secret: &Secret) -> Result<(), Failure> {
 async fn list_keys(store: &Store) -> Result<(), Failure> {
     say(format!("{:<28} {:<9} {:<6} {:<12} {:<25} NAME", "ID", "STATUS", "ADMIN", "ACCOUNT", "CREATED"))?;
     let mut cursor = Cursor::Start;
-    while let Some(listed) = store.keys(None, None, &Page { limit: 100, cursor }).await? {
-        for key in &listed.keys {
+    while let Some(listed) = store.keys().list(None, None, &Page { limit: 100, cursor }).await? {
+        for key in &listed.items {
             let status = if key.revoked_at.is_some() { "revoked" } else { "active" };
             let (admin, name) = (if key.admin { "yes" } else { "no" }, key.name.as_deref().unwrap_or("-"));
             let (account, created) = (&key.account_id, key.created_at.rfc3339());
             say(format!("{:<28} {status:<9} {admin:<6} {account:<12} {created:<25} {name}", key.id))?;
         }
-        match listed.keys.last().filter(|_| listed.has_older) {
+        match listed.items.last().filter(|_| listed.has_older) {
             Some(last) => cursor = Cursor::After(last.id.clone()),
             None => break,
         }
@@ -355,8 +359,10 @@ async fn compare(config: &Config, provider: Option<&str>) -> Result<(), Failure>
     let catalog = app::catalog_for(config)?;
     let compared = app::lists::compare(config, &catalog, provider).await?;
     if compared.is_empty() {
-        let text = "Nothing to compare: openai, openrouter, fal, replicate and runware publish lists; give one of them a credential.";
-        return Err(Failure::Said(text.to_owned()));
+        let known = providers_with(|adapter| adapter.listing().is_some());
+        return Err(Failure::Said(format!(
+            "Nothing to compare: {known} publish lists; give one of them a credential."
+        )));
     }
     let mut unread = Vec::new();
     for (name, told) in compared {
@@ -370,6 +376,11 @@ async fn compare(config: &Config, provider: Option<&str>) -> Result<(), Failure>
         }
     }
     if unread.is_empty() { Ok(()) } else { Err(Failure::Said(unread.join("\n"))) }
+}
+
+/// The ids of the providers of which that holds.
+fn providers_with(holds: impl Fn(&dyn Adapter) -> bool) -> String {
+    ADAPTERS.iter().filter(|adapter| holds(**adapter)).map(|adapter| adapter.card().id).collect::<Vec<_>>().join(", ")
 }
 
 /// For the container's health check: no shell and no curl there.

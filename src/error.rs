@@ -1,5 +1,6 @@
 //! What a caller is told when something goes wrong. No HTTP here: `api/error.rs` alone knows statuses and envelopes.
 
+use crate::catalog::UnknownModel;
 use std::fmt;
 use std::time::Duration;
 
@@ -116,3 +117,9 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<UnknownModel> for Error {
+    fn from(unknown: UnknownModel) -> Self {
+        Self { param: Some("model".to_owned()), ..Self::new(ErrorKind::ModelNotFound, unknown.message) }
+    }
+}

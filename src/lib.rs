@@ -1,17 +1,19 @@
 //! Lumenfall: one gateway in front of every AI image provider, with the OpenAI API as its face.
 //!
-//! The floors, top to bottom; a room may look down, never up (`tests/house.rs` keeps it so):
+//! The layers, top to bottom; a module may use what is below it, never what is above (`tests/architecture/` keeps it so):
 //!
-//! | room | what it is |
+//! | module | what it is |
 //! |---|---|
 //! | [`cli`] | the commands of the program |
 //! | [`app`], [`config`] | the one place that wires, and what it wires from |
 //! | [`api`], [`sandbox`] | the HTTP face; the providers' simulators |
 //! | [`pipeline`] | the story of a request: plan, fit, drive, fail over, finish, account |
-//! | [`providers`] | translators, one file each; pure |
-//! | [`store`], [`catalog`], [`outbound`] | the log and the keys; what exists; the door to the world |
-//! | [`job`], [`media`], [`fault`], [`error`] | nouns of the domain; pictures; what goes wrong |
-//! | [`base`], [`telemetry`] | time, ids, money, secrets; the program's log |
+//! | [`store`], [`outbound`] | the log and the keys; the door to the world |
+//! | [`providers`] | translators, one file each; pure; a crate |
+//! | [`error`] | what the caller is told |
+//! | [`catalog`] | what exists; in the core, as are the rest |
+//! | [`job`], [`media`], [`fault`] | nouns of the domain; pictures (their storage is here); what goes wrong |
+//! | [`base`], [`telemetry`] | time, ids, money, secrets; the program's log (here) |
 //!
 //! A request becomes, in this order: `JsonObject` → [`job::Job`] → [`pipeline::Plan`] → [`job::Brief`] →
 //! [`outbound::Call`] / [`outbound::Reply`] / [`providers::Turn`] → [`job::Output`] → [`pipeline::Finished`] →
@@ -19,17 +21,15 @@
 
 pub mod api;
 pub mod app;
-pub mod base;
-pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod error;
-pub mod fault;
-pub mod job;
 pub mod media;
 pub mod outbound;
 pub mod pipeline;
-pub mod providers;
-pub mod sandbox;
 pub mod store;
 pub mod telemetry;
+
+pub use lumenfall_core::{base, catalog, fault, job};
+pub use lumenfall_providers as providers;
+pub use lumenfall_sandbox as sandbox;

@@ -1,8 +1,7 @@
-//! The program: hands its arguments and environment to [`lumenfall::cli`].
+//! The program: [`lumenfall::cli`] is all of it, so that this crate has nothing to compile.
 
 use std::process::ExitCode;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    lumenfall::cli::run(std::env::args_os(), std::env::vars()).await
+fn main() -> ExitCode {
+    lumenfall::cli::run()
 }

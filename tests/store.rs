@@ -8,6 +8,7 @@ mod ledger;
 
 use futures::future::join_all;
 use lumenfall::base::{Secret, Timestamp, Usd, id};
+use lumenfall::job::{Modality, Mode};
 use lumenfall::store::{
     Cursor, Filter, GroupBy, Key, KeyStatus, NewKey, Page, Record, Settings, Status, Store, StoreError,
 };
@@ -66,20 +67,20 @@ impl Bench {
     }
 
     async fn read(&self, id: &str) -> Option<Record> {
-        self.store.request(id, None).await.unwrap()
+        self.store.requests().find(id, None).await.unwrap()
     }
 
     async fn ids(&self, filter: &Filter) -> Vec<String> {
         let page = Page { limit: 1000, cursor: Cursor::Start };
-        self.store.requests(filter, &page).await.unwrap().unwrap().records.into_iter().map(|r| r.id).collect()
+        self.store.requests().list(filter, &page).await.unwrap().unwrap().items.into_iter().map(|r| r.id).collect()
     }
 
     async fn key(&self, new: NewKey) -> (Key, Secret) {
-        self.store.create_key(new).await.unwrap()
+        self.store.keys().create(new).await.unwrap()
     }
 
     async fn opens(&self, secret: &Secret, now: Timestamp) -> bool {
-        self.store.authenticate(secret.expose(), now).await.unwrap().is_some()
+        self.store.keys().authenticate(secret.expose(), now).await.unwrap().is_some()
     }
 }
 
@@ -101,6 +102,10 @@ macro_rules! on_both_databases {
         }
     };
 }
+
+// After the macro, which it uses.
+#[path = "store/jobs.rs"]
+mod jobs;
 
 on_both_databases! {
     a_record_comes_back_as_it_was
@@ -148,7 +153,7 @@ fn plain(created_at: Timestamp) -> Record {
         key_id: "key_1".into(),
         endpoint: "/v1/images/generations".into(),
         model: "flux.2-max".into(),
-        modality: "image".into(),
+        modality: Modality::Image,
         status: Status::Processing,
         mode: None,
         executed_model: None,
@@ -183,7 +188,7 @@ fn plain(created_at: Timestamp) -> Record {
 fn full(created_at: Timestamp) -> Record {
     Record {
         status: Status::Completed,
-        mode: Some("text-to-image".into()),
+        mode: Some(Mode::TextToImage),
         executed_model: Some("flux.2-max".into()),
         provider: Some("fal".into()),
         cost: Some(Usd::from_micros(70_001)),
@@ -220,8 +225,8 @@ async fn a_record_comes_back_as_it_was(bench: Bench) {
     assert_eq!(bench.read(&end.id).await, Some(start));
     bench.store.writer().close(end.clone()).await.unwrap();
     assert_eq!(bench.read(&end.id).await, Some(end.clone()));
-    assert_eq!(bench.store.request(&end.id, Some("default")).await.unwrap(), Some(end.clone()));
-    assert_eq!(bench.store.request(&end.id, Some("other")).await.unwrap(), None);
+    assert_eq!(bench.store.requests().find(&end.id, Some("default")).await.unwrap(), Some(end.clone()));
+    assert_eq!(bench.store.requests().find(&end.id, Some("other")).await.unwrap(), None);
     assert_eq!(bench.read("req_unknown\0").await, None);
 }
 
@@ -256,7 +261,7 @@ async fn many_requests_share_few_transactions(bench: Bench) {
     assert!(stats.transactions < 400, "{} transactions", stats.transactions);
     // A second or so on a quiet machine; one transaction per row would take many times that.
     assert!(took < Duration::from_secs(10), "{took:?}");
-    let summary = bench.store.summary(&Filter::default(), None).await.unwrap();
+    let summary = bench.store.requests().summary(&Filter::default(), None).await.unwrap();
     assert_eq!((summary.count, summary.cost), (2000, Usd::from_micros(2000 * 70_001)));
 }
 
@@ -267,10 +272,10 @@ async fn pages_stay_put_while_rows_are_added(bench: Bench) {
     let (mut seen, mut cursor) = (Vec::new(), Cursor::Start);
     loop {
         let page = Page { limit: 7, cursor };
-        let listed = bench.store.requests(&Filter::default(), &page).await.unwrap().unwrap();
+        let listed = bench.store.requests().list(&Filter::default(), &page).await.unwrap().unwrap();
         // Between any two pages new rows arrive, the last of them in the millisecond of the newest old row.
         bench.write(&[plain(later(500)), plain(later(1000))]).await;
-        seen.extend(listed.records.into_iter().map(|record| (record.created_at, record.id)));
+        seen.extend(listed.items.into_iter().map(|record| (record.created_at, record.id)));
         if !listed.has_older {
             break;
         }
@@ -286,8 +291,8 @@ async fn pages_go_both_ways(bench: Bench) {
     bench.write(&rows).await;
     let newest_first = bench.ids(&Filter::default()).await;
     let page = async |limit, cursor| {
-        let listed = bench.store.requests(&Filter::default(), &Page { limit, cursor }).await.unwrap().unwrap();
-        (listed.records.into_iter().map(|r| r.id).collect::<Vec<_>>(), listed.has_newer, listed.has_older)
+        let listed = bench.store.requests().list(&Filter::default(), &Page { limit, cursor }).await.unwrap().unwrap();
+        (listed.items.into_iter().map(|r| r.id).collect::<Vec<_>>(), listed.has_newer, listed.has_older)
     };
     let id = |n: usize| newest_first[n].clone();
     assert_eq!(page(4, Cursor::Start).await, (newest_first[..4].to_vec(), false, true));
@@ -305,9 +310,9 @@ async fn cursors_are_rows_of_the_account(bench: Bench) {
     bench.write(&[theirs.clone(), plain(NOON)]).await;
     let page = |id: &str| Page { limit: 5, cursor: Cursor::After(id.to_owned()) };
     let ours = Filter { account_id: Some("default".into()), ..Filter::default() };
-    assert!(bench.store.requests(&Filter::default(), &page("req_none")).await.unwrap().is_none());
-    assert!(bench.store.requests(&ours, &page(&theirs.id)).await.unwrap().is_none());
-    assert!(bench.store.requests(&Filter::default(), &page(&theirs.id)).await.unwrap().is_some());
+    assert!(bench.store.requests().list(&Filter::default(), &page("req_none")).await.unwrap().is_none());
+    assert!(bench.store.requests().list(&ours, &page(&theirs.id)).await.unwrap().is_none());
+    assert!(bench.store.requests().list(&Filter::default(), &page(&theirs.id)).await.unwrap().is_some());
 }
 
 async fn every_filter_narrows(bench: Bench) {
@@ -317,7 +322,7 @@ async fn every_filter_narrows(bench: Bench) {
     wanted.status = Status::UpstreamFailure;
     wanted.model = "seedream-4".into();
     wanted.provider = Some("byteplus".into());
-    wanted.modality = "video".into();
+    wanted.modality = Modality::Video;
     wanted.user = Some("user-2".into());
     wanted.session_id = Some("session-2".into());
     wanted.error_code = Some("TIMEOUT".into());
@@ -354,7 +359,7 @@ async fn every_filter_narrows(bench: Bench) {
         every.clone(),
     ] {
         assert_eq!(bench.ids(&filter).await, [wanted.id.clone()], "{filter:?}");
-        assert_eq!(bench.store.summary(&filter, None).await.unwrap().count, 1, "{filter:?}");
+        assert_eq!(bench.store.requests().summary(&filter, None).await.unwrap().count, 1, "{filter:?}");
     }
     assert_eq!(bench.ids(&Filter { created_before: Some(later(9)), ..none() }).await.len(), 2);
     // What looks like SQL is a name like any other.
@@ -393,7 +398,7 @@ async fn totals_are_exact(bench: Bench) {
         ])
         .await;
     let parts = async |by| {
-        let summary = bench.store.summary(&Filter::default(), Some(by)).await.unwrap();
+        let summary = bench.store.requests().summary(&Filter::default(), Some(by)).await.unwrap();
         assert_eq!((summary.count, summary.cost.micros()), (4, 40_000_000_333_335));
         let groups = summary.groups.unwrap();
         groups.into_iter().map(|g| (g.key, g.count, g.cost.micros())).collect::<Vec<_>>()
@@ -407,7 +412,7 @@ async fn totals_are_exact(bench: Bench) {
     assert_eq!(parts(GroupBy::Key).await, text(&[("key_1", 4, 40_000_000_333_335)]));
     assert_eq!(parts(GroupBy::User).await, text(&[("u", 2, 40_000_000_333_334), ("", 1, 1), ("v", 1, 0)]));
     let nothing = Filter { model: Some("c".into()), ..Filter::default() };
-    let empty = bench.store.summary(&nothing, Some(GroupBy::Day)).await.unwrap();
+    let empty = bench.store.requests().summary(&nothing, Some(GroupBy::Day)).await.unwrap();
     assert_eq!((empty.count, empty.cost, empty.groups), (0, Usd::ZERO, Some(vec![])));
 }
 
@@ -420,8 +425,8 @@ async fn interrupted_rows_are_settled(bench: Bench) {
         bench.store.writer().open(record.clone()).await.unwrap();
     }
     bench.write(std::slice::from_ref(&done)).await;
-    assert_eq!(bench.store.settle_interrupted(later(10)).await.unwrap(), 2);
-    assert_eq!(bench.store.settle_interrupted(later(10)).await.unwrap(), 0);
+    assert_eq!(bench.store.requests().settle_interrupted(later(10)).await.unwrap(), 2);
+    assert_eq!(bench.store.requests().settle_interrupted(later(10)).await.unwrap(), 0);
     let settled = bench.read(&running.id).await.unwrap();
     assert_eq!((settled.status, settled.error_code.as_deref()), (Status::Cancelled, Some("INTERRUPTED")));
     assert_eq!((settled.cost, settled.cost_uncertain), (None, Usd::from_micros(40_000)));
@@ -443,7 +448,7 @@ async fn a_bad_row_stands_alone(bench: Bench) {
             Err(error) => assert!(count == -1 && matches!(error, StoreError::Unwritten(_)), "{error}"),
         }
     }
-    assert_eq!(bench.store.summary(&Filter::default(), None).await.unwrap().count, 297);
+    assert_eq!(bench.store.requests().summary(&Filter::default(), None).await.unwrap().count, 297);
     assert!(bench.store.writer().open(Record { image_count: -1, ..plain(NOON) }).await.is_err());
 }
 
@@ -482,7 +487,7 @@ async fn what_waits_is_written_on_close(bench: Bench) {
     assert!(matches!(writer.open(plain(NOON)).await, Err(StoreError::Closed)));
     assert!(matches!(writer.close(plain(NOON)).await, Err(StoreError::Closed)));
     let again = Store::open(&bench.settings).await.unwrap();
-    assert_eq!(again.summary(&Filter::default(), None).await.unwrap().count, 1500);
+    assert_eq!(again.requests().summary(&Filter::default(), None).await.unwrap().count, 1500);
 }
 
 async fn a_sleeping_caller_does_not_hold_up_the_end(bench: Bench) {
@@ -497,7 +502,7 @@ async fn a_sleeping_caller_does_not_hold_up_the_end(bench: Bench) {
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     let done = join_all(pending).await;
     let again = Store::open(&bench.settings).await.unwrap();
-    let written = again.summary(&Filter::default(), None).await.unwrap().count;
+    let written = again.requests().summary(&Filter::default(), None).await.unwrap().count;
     assert_eq!(done.iter().filter(|done| done.is_ok()).count(), usize::try_from(written).unwrap());
 }
 
@@ -513,7 +518,7 @@ async fn a_stuck_database_refuses_in_time(bench: Bench) {
         async move { writer.close(late).await }
     });
     let answer = bench.store.writer().open(refused.clone()).await;
-    assert!(matches!(answer, Err(StoreError::Silent)), "{answer:?}");
+    assert!(matches!(answer, Err(StoreError::Unavailable)), "{answer:?}");
     assert!(started.elapsed() < Duration::from_millis(2500), "{:?}", started.elapsed());
     stranger.execute("ROLLBACK").await.unwrap();
     // The final row waited, and got through. The refused one left nothing that looks like money.
@@ -529,7 +534,7 @@ async fn opening_twice_changes_nothing(bench: Bench) {
     bench.write(&[full(NOON)]).await;
     let (one, other) = tokio::join!(Store::open(&bench.settings), Store::open(&bench.settings));
     for store in [one.unwrap(), other.unwrap()] {
-        assert!(store.summary(&Filter::default(), None).await.unwrap().count >= 1);
+        assert!(store.requests().summary(&Filter::default(), None).await.unwrap().count >= 1);
         store.writer().close(full(NOON)).await.unwrap();
         store.close().await;
     }
@@ -568,14 +573,14 @@ async fn keys_open_until_they_are_revoked(bench: Bench) {
     assert_eq!((key.id.len(), key.name.as_deref(), key.admin), (27, Some("build"), true));
     assert!(secret.expose().starts_with(&format!("lmnfl_{}.", key.id)) && secret.expose().ends_with(&key.last_four));
     let now = Timestamp::now();
-    assert_eq!(bench.store.authenticate(secret.expose(), now).await.unwrap(), Some(key.clone()));
-    assert_eq!(bench.store.key(&key.id, None).await.unwrap(), Some(key.clone()));
-    assert!(bench.store.revoke_key(&key.id, None, now).await.unwrap());
+    assert_eq!(bench.store.keys().authenticate(secret.expose(), now).await.unwrap(), Some(key.clone()));
+    assert_eq!(bench.store.keys().find(&key.id, None).await.unwrap(), Some(key.clone()));
+    assert!(bench.store.keys().revoke(&key.id, None, now).await.unwrap());
     assert!(!bench.opens(&secret, now).await);
-    assert!(bench.store.revoke_key(&key.id, None, now.plus(Duration::from_secs(9))).await.unwrap());
-    assert_eq!(bench.store.key(&key.id, None).await.unwrap().unwrap().revoked_at, Some(now));
-    assert!(bench.store.rotate_key(&key.id, None, Duration::ZERO, now).await.unwrap().is_none());
-    assert!(!bench.store.revoke_key("nobody", None, now).await.unwrap());
+    assert!(bench.store.keys().revoke(&key.id, None, now.plus(Duration::from_secs(9))).await.unwrap());
+    assert_eq!(bench.store.keys().find(&key.id, None).await.unwrap().unwrap().revoked_at, Some(now));
+    assert!(bench.store.keys().rotate(&key.id, None, Duration::ZERO, now).await.unwrap().is_none());
+    assert!(!bench.store.keys().revoke("nobody", None, now).await.unwrap());
 }
 
 async fn expired_keys_do_not_open(bench: Bench) {
@@ -607,16 +612,16 @@ async fn only_the_right_secret_opens(bench: Bench) {
 async fn rotation_has_a_grace(bench: Bench) {
     let (key, first) = bench.key(ours("turning")).await;
     let grace = Duration::from_mins(1);
-    let (shown, second) = bench.store.rotate_key(&key.id, Some("default"), grace, NOON).await.unwrap().unwrap();
+    let (shown, second) = bench.store.keys().rotate(&key.id, Some("default"), grace, NOON).await.unwrap().unwrap();
     assert!(shown.id == key.id && second.expose().ends_with(&shown.last_four) && first != second);
     assert!(bench.opens(&first, later(59_999)).await && bench.opens(&second, later(59_999)).await);
     assert!(!bench.opens(&first, later(60_000)).await && bench.opens(&second, later(60_000)).await);
     // Without grace: at once. And the one before is gone, whatever its grace was.
-    let (_, third) = bench.store.rotate_key(&key.id, None, Duration::ZERO, later(1)).await.unwrap().unwrap();
+    let (_, third) = bench.store.keys().rotate(&key.id, None, Duration::ZERO, later(1)).await.unwrap().unwrap();
     assert!(!bench.opens(&first, later(1)).await && !bench.opens(&second, later(1)).await);
     assert!(bench.opens(&third, later(1)).await);
-    assert!(bench.store.rotate_key("nobody", None, grace, NOON).await.unwrap().is_none());
-    bench.store.revoke_key(&key.id, None, NOON).await.unwrap();
+    assert!(bench.store.keys().rotate("nobody", None, grace, NOON).await.unwrap().is_none());
+    bench.store.keys().revoke(&key.id, None, NOON).await.unwrap();
     assert!(!bench.opens(&third, later(1)).await);
 }
 
@@ -626,10 +631,10 @@ async fn keys_are_listed_in_pages(bench: Bench) {
         made.push(bench.key(ours(&n.to_string())).await.0);
     }
     made.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
-    bench.store.revoke_key(&made[1].id, None, NOON).await.unwrap();
+    bench.store.keys().revoke(&made[1].id, None, NOON).await.unwrap();
     let list = async |status, limit, cursor| {
-        let listed = bench.store.keys(Some("default"), status, &Page { limit, cursor }).await.unwrap().unwrap();
-        (listed.keys.into_iter().map(|key| key.id).collect::<Vec<_>>(), listed.has_newer, listed.has_older)
+        let listed = bench.store.keys().list(Some("default"), status, &Page { limit, cursor }).await.unwrap().unwrap();
+        (listed.items.into_iter().map(|key| key.id).collect::<Vec<_>>(), listed.has_newer, listed.has_older)
     };
     let ids = |places: &[usize]| places.iter().map(|n| made[*n].id.clone()).collect::<Vec<_>>();
     assert_eq!(list(None, 2, Cursor::Start).await, (ids(&[0, 1]), false, true));
@@ -638,26 +643,26 @@ async fn keys_are_listed_in_pages(bench: Bench) {
     assert_eq!(list(Some(KeyStatus::Active), 9, Cursor::Start).await, (ids(&[0, 2, 3, 4]), false, false));
     assert_eq!(list(Some(KeyStatus::Revoked), 9, Cursor::Start).await, (ids(&[1]), false, false));
     let nowhere = Page { limit: 9, cursor: Cursor::After("nobody".into()) };
-    assert!(bench.store.keys(None, None, &nowhere).await.unwrap().is_none());
+    assert!(bench.store.keys().list(None, None, &nowhere).await.unwrap().is_none());
 }
 
 async fn keys_belong_to_accounts(bench: Bench) {
     let mut stranger = bench.stranger().await;
     stranger.execute("INSERT INTO accounts (id, name, created_at) VALUES ('acme', 'Acme', 0)").await.unwrap();
     let (key, secret) = bench.key(NewKey { account_id: "acme".into(), ..ours("theirs") }).await;
-    assert_eq!(bench.store.authenticate(secret.expose(), NOON).await.unwrap().unwrap().account_id, "acme");
-    assert!(bench.store.key(&key.id, Some("default")).await.unwrap().is_none());
-    assert!(!bench.store.revoke_key(&key.id, Some("default"), NOON).await.unwrap());
-    assert!(bench.store.rotate_key(&key.id, Some("default"), Duration::ZERO, NOON).await.unwrap().is_none());
+    assert_eq!(bench.store.keys().authenticate(secret.expose(), NOON).await.unwrap().unwrap().account_id, "acme");
+    assert!(bench.store.keys().find(&key.id, Some("default")).await.unwrap().is_none());
+    assert!(!bench.store.keys().revoke(&key.id, Some("default"), NOON).await.unwrap());
+    assert!(bench.store.keys().rotate(&key.id, Some("default"), Duration::ZERO, NOON).await.unwrap().is_none());
     let all = Page { limit: 9, cursor: Cursor::Start };
-    assert!(bench.store.keys(Some("default"), None, &all).await.unwrap().unwrap().keys.is_empty());
+    assert!(bench.store.keys().list(Some("default"), None, &all).await.unwrap().unwrap().items.is_empty());
     let after = Page { limit: 9, cursor: Cursor::After(key.id.clone()) };
-    assert!(bench.store.keys(Some("default"), None, &after).await.unwrap().is_none());
-    assert!(bench.store.revoke_key(&key.id, Some("acme"), NOON).await.unwrap());
+    assert!(bench.store.keys().list(Some("default"), None, &after).await.unwrap().is_none());
+    assert!(bench.store.keys().revoke(&key.id, Some("acme"), NOON).await.unwrap());
 }
 
 async fn keys_need_an_account(bench: Bench) {
-    let error = bench.store.create_key(NewKey { account_id: "nobody".into(), ..ours("x") }).await.unwrap_err();
+    let error = bench.store.keys().create(NewKey { account_id: "nobody".into(), ..ours("x") }).await.unwrap_err();
     assert!(matches!(error, StoreError::UnknownAccount(_)));
     assert_eq!(error.to_string(), "there is no account \"nobody\"");
 }
@@ -665,32 +670,32 @@ async fn keys_need_an_account(bench: Bench) {
 async fn configured_keys_are_ensured(bench: Bench) {
     let admin = NewKey { admin: true, ..ours("bootstrap") };
     let first = Secret::new("lmnfl_boot_key.first-secret-1234");
-    let key = bench.store.ensure_key(&first, admin.clone()).await.unwrap();
+    let key = bench.store.keys().ensure(&first, admin.clone()).await.unwrap();
     assert_eq!((key.id.as_str(), key.last_four.as_str(), key.admin), ("boot_key", "1234", true));
-    assert_eq!(bench.store.ensure_key(&first, admin.clone()).await.unwrap(), key);
+    assert_eq!(bench.store.keys().ensure(&first, admin.clone()).await.unwrap(), key);
     assert!(bench.opens(&first, NOON).await);
     let second = Secret::new("lmnfl_boot_key.second-secret-5678");
-    assert_eq!(bench.store.ensure_key(&second, admin.clone()).await.unwrap().last_four, "5678");
+    assert_eq!(bench.store.keys().ensure(&second, admin.clone()).await.unwrap().last_four, "5678");
     assert!(!bench.opens(&first, NOON).await && bench.opens(&second, NOON).await);
     // Many replicas start together.
-    let starts = (0..8).map(|_| bench.store.ensure_key(&second, admin.clone()));
+    let starts = (0..8).map(|_| bench.store.keys().ensure(&second, admin.clone()));
     assert!(join_all(starts).await.into_iter().all(|done| done.is_ok()));
-    bench.store.revoke_key("boot_key", None, NOON).await.unwrap();
-    assert_eq!(bench.store.ensure_key(&second, admin.clone()).await.unwrap().revoked_at, Some(NOON));
-    let error = bench.store.ensure_key(&Secret::new("hunter2"), admin).await.unwrap_err().to_string();
+    bench.store.keys().revoke("boot_key", None, NOON).await.unwrap();
+    assert_eq!(bench.store.keys().ensure(&second, admin.clone()).await.unwrap().revoked_at, Some(NOON));
+    let error = bench.store.keys().ensure(&Secret::new("hunter2"), admin).await.unwrap_err().to_string();
     assert!(error.contains("lmnfl_<id>.<secret>") && !error.contains("hunter2"), "{error}");
 }
 
 async fn admins_are_noticed(bench: Bench) {
-    assert!(!bench.store.has_admin_key().await.unwrap());
+    assert!(!bench.store.keys().has_admin().await.unwrap());
     bench.key(ours("plain")).await;
     let past = Some(Timestamp::from_millis(1));
     bench.key(NewKey { admin: true, expires_at: past, ..ours("past") }).await;
-    assert!(!bench.store.has_admin_key().await.unwrap());
+    assert!(!bench.store.keys().has_admin().await.unwrap());
     let (key, _) = bench.key(NewKey { admin: true, ..ours("admin") }).await;
-    assert!(bench.store.has_admin_key().await.unwrap());
-    bench.store.revoke_key(&key.id, None, NOON).await.unwrap();
-    assert!(!bench.store.has_admin_key().await.unwrap());
+    assert!(bench.store.keys().has_admin().await.unwrap());
+    bench.store.keys().revoke(&key.id, None, NOON).await.unwrap();
+    assert!(!bench.store.keys().has_admin().await.unwrap());
 }
 
 /// What an operator reads when the database cannot be opened.

@@ -30,7 +30,7 @@ impl FromRequestParts<Api> for Caller {
             Some((scheme, full)) if scheme.eq_ignore_ascii_case("bearer") => full.trim(),
             _ => return Err(refused("The Authorization header should be 'Bearer lmnfl_<id>.<secret>'.")),
         };
-        let key = api.store.authenticate(full, Timestamp::now()).await?;
+        let key = api.store.keys().authenticate(full, Timestamp::now()).await?;
         let key = key.ok_or_else(|| refused("Invalid API key"))?;
         let allowed_models = api.allowed_models.get(&key.id, &key.allowed_models);
         Ok(Self { key, allowed_models })

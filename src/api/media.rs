@@ -1,12 +1,14 @@
-//! `GET /media/{name}`: finished pictures and videos, for anybody who has the link; whole or by `Range`.
+//! `GET /media/{name}`: finished pictures and videos, for everyone who has the link; whole or by `Range`.
 
 use super::state::Api;
 use crate::error::{Error, ErrorKind};
-use crate::media::storage::{Part, Storage};
+use crate::media::storage::Storage;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use http_range_header::{RangeUnsatisfiableError, parse_range_header};
+use std::ops::Range;
 
 /// Serves a stored file. The headers keep browsers from guessing another type.
 pub(super) async fn serve(
@@ -33,19 +35,22 @@ pub(super) async fn serve(
 
 /// A stored file, streamed: all of it, or the part that a `Range` header asks for. `None`: there is no such file.
 pub(super) async fn send(storage: &Storage, name: &str, headers: &HeaderMap) -> Result<Option<Response>, Error> {
-    let range = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
-    let mut part = Part::Whole;
+    // A name is never reused for another file, so it identifies the version.
+    let tag = format!("\"{name}\"");
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let range = text(header::RANGE).filter(|_| text(header::IF_RANGE).is_none_or(|known| known == tag));
+    let mut part = None;
     if let Some(range) = range {
         let Some(size) = storage.size(name).await.map_err(Error::internal)? else { return Ok(None) };
         match read_range(range, size) {
-            RequestedRange::Part(wanted) => part = wanted,
-            RequestedRange::Whole => {}
-            RequestedRange::Unsatisfiable => {
+            Ok(wanted) => part = wanted,
+            Err(Unsatisfiable) => {
                 let size = [(header::CONTENT_RANGE, format!("bytes */{size}"))];
                 return Ok(Some((StatusCode::RANGE_NOT_SATISFIABLE, size).into_response()));
             }
         }
     }
+    let is_whole = part.is_none();
     let Some(file) = storage.open_part(name, part).await.map_err(Error::internal)? else { return Ok(None) };
     let length = file.range.end - file.range.start;
     let content_range = format!("bytes {}-{}/{}", file.range.start, file.range.end.saturating_sub(1), file.size);
@@ -54,7 +59,10 @@ pub(super) async fn send(storage: &Storage, name: &str, headers: &HeaderMap) -> 
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(file.mime));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    if part != Part::Whole {
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        headers.insert(header::ETAG, tag);
+    }
+    if !is_whole {
         if let Ok(value) = HeaderValue::from_str(&content_range) {
             headers.insert(header::CONTENT_RANGE, value);
         }
@@ -63,39 +71,18 @@ pub(super) async fn send(storage: &Storage, name: &str, headers: &HeaderMap) -> 
     Ok(Some(response))
 }
 
-/// A `Range` header, applied to a file of a certain size.
+/// The file has no byte of the range.
 #[derive(Debug, PartialEq)]
-enum RequestedRange {
-    Whole,
-    Part(Part),
-    Unsatisfiable,
-}
+struct Unsatisfiable;
 
-/// RFC 9110, 14.2. Several ranges at once, and unreadable ones, get the whole file, which it allows.
-fn read_range(text: &str, size: u64) -> RequestedRange {
-    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
-        return RequestedRange::Whole;
-    };
-    let number = |text: &str| text.trim().parse::<u64>().ok();
-    match (first.trim().is_empty(), last.trim().is_empty()) {
-        (true, false) => match number(last) {
-            Some(0) => RequestedRange::Unsatisfiable,
-            Some(_) if size == 0 => RequestedRange::Unsatisfiable,
-            Some(count) => RequestedRange::Part(Part::Last(count.min(size))),
-            None => RequestedRange::Whole,
-        },
-        (false, true) => match number(first) {
-            Some(start) if start >= size => RequestedRange::Unsatisfiable,
-            Some(start) => RequestedRange::Part(Part::From(start)),
-            None => RequestedRange::Whole,
-        },
-        (false, false) => match (number(first), number(last)) {
-            (Some(start), Some(end)) if start > end => RequestedRange::Whole,
-            (Some(start), Some(_)) if start >= size => RequestedRange::Unsatisfiable,
-            (Some(start), Some(end)) => RequestedRange::Part(Part::Between(start, end.saturating_add(1).min(size))),
-            _ => RequestedRange::Whole,
-        },
-        (true, true) => RequestedRange::Whole,
+/// The part of a file of that size that a `Range` header asks for. `None` is all of it, as RFC 9110 (14.2) allows for
+/// several ranges at once and for unreadable ones.
+fn read_range(text: &str, size: u64) -> Result<Option<Range<u64>>, Unsatisfiable> {
+    let Ok(parsed) = parse_range_header(text) else { return Ok(None) };
+    match parsed.validate(size).as_deref() {
+        Ok([one]) => Ok(Some(*one.start()..one.end() + 1)),
+        Err(RangeUnsatisfiableError::Unsatisfiable) => Err(Unsatisfiable),
+        Ok(_) | Err(_) => Ok(None),
     }
 }
 
@@ -106,18 +93,18 @@ mod tests {
     #[test]
     fn ranges_are_read_as_rfc_9110_has_it() {
         let cases = [
-            ("bytes=0-99", RequestedRange::Part(Part::Between(0, 100))),
-            ("bytes=900-2000", RequestedRange::Part(Part::Between(900, 1000))),
-            ("bytes=5-", RequestedRange::Part(Part::From(5))),
-            ("bytes=-10", RequestedRange::Part(Part::Last(10))),
-            ("bytes=-5000", RequestedRange::Part(Part::Last(1000))),
-            ("bytes=1000-", RequestedRange::Unsatisfiable),
-            ("bytes=1000-1001", RequestedRange::Unsatisfiable),
-            ("bytes=-0", RequestedRange::Unsatisfiable),
-            ("bytes=9-5", RequestedRange::Whole),
-            ("bytes=0-1,5-6", RequestedRange::Whole),
-            ("bytes=-", RequestedRange::Whole),
-            ("lines=1-2", RequestedRange::Whole),
+            ("bytes=0-99", Ok(Some(0..100))),
+            ("bytes=900-2000", Ok(Some(900..1000))),
+            ("bytes=5-", Ok(Some(5..1000))),
+            ("bytes=-10", Ok(Some(990..1000))),
+            ("bytes=-5000", Ok(Some(0..1000))),
+            ("bytes=1000-", Err(Unsatisfiable)),
+            ("bytes=1000-1001", Err(Unsatisfiable)),
+            ("bytes=-0", Err(Unsatisfiable)),
+            ("bytes=9-5", Ok(None)),
+            ("bytes=0-1,5-6", Ok(None)),
+            ("bytes=-", Ok(None)),
+            ("lines=1-2", Ok(None)),
         ];
         for (text, expected) in cases {
             assert_eq!(read_range(text, 1000), expected, "{text}");

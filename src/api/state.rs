@@ -3,7 +3,7 @@
 use super::body_budget::BodyBudget;
 use super::settings::Settings;
 use crate::base::AllowedModelsCache;
-use crate::pipeline::Gateway;
+use crate::pipeline::{Gateway, Jobs};
 use crate::store::Store;
 use axum::http::HeaderMap;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -19,13 +19,13 @@ pub struct Api(Arc<ApiState>);
 
 /// The fields of [`Api`].
 pub struct ApiState {
-    pub(super) gateway: Arc<Gateway>,
+    pub(super) gateway: Gateway,
+    pub(super) jobs: Jobs,
     pub(super) store: Store,
     public_url: String,
     pub(super) max_body_bytes: usize,
     pub(super) body_budget: BodyBudget,
     pub(super) allowed_models: AllowedModelsCache,
-    pub(super) payload_days: u32,
     pub(super) max_concurrent: usize,
     /// Tasks that finish a call after its caller has hung up.
     pub(super) tasks: TaskTracker,
@@ -44,15 +44,15 @@ impl Deref for Api {
 
 impl Api {
     /// Over that gateway and store.
-    pub fn new(gateway: Arc<Gateway>, store: Store, metrics: PrometheusHandle, settings: &Settings) -> Self {
+    pub fn new(gateway: Gateway, jobs: Jobs, store: Store, metrics: PrometheusHandle, settings: &Settings) -> Self {
         Self(Arc::new(ApiState {
             gateway,
+            jobs,
             store,
             public_url: settings.public_url.trim_end_matches('/').to_owned(),
             max_body_bytes: settings.max_body_bytes,
             body_budget: BodyBudget::new(settings.max_held_bytes),
             allowed_models: AllowedModelsCache::default(),
-            payload_days: settings.payload_days,
             max_concurrent: settings.max_concurrent,
             tasks: TaskTracker::new(),
             running: Arc::new(Semaphore::new(settings.max_concurrent)),

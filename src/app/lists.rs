@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::fault::{Fault, FaultKind};
 use crate::outbound::{Client, Guard};
 use crate::pipeline::Upstream;
-use crate::providers::lists::{self, Listed, Listing};
+use crate::providers::lists::{Listed, Listing, Reading};
 use futures::stream::{self, StreamExt};
 use rust_decimal::Decimal;
 use std::collections::BTreeSet;
@@ -83,9 +83,9 @@ pub async fn compare(config: &Config, catalog: &Catalog, only: Option<&str>) -> 
         let routes: Vec<&Arc<Route>> = catalog.routes_of(&upstream.name).collect();
         let endpoints: BTreeSet<&str> = routes.iter().map(|route| route.upstream.as_str()).collect();
         let endpoints: Vec<&str> = endpoints.into_iter().collect();
-        let (base, usual) = (&upstream.site.base_url, upstream.adapter.card().base_url);
-        let Some(readings) = lists::readings(&upstream.name, base, usual, &endpoints) else { continue };
-        let found = read_all(&client, &upstream, readings).await;
+        let Some(listing) = upstream.adapter.listing() else { continue };
+        let readings = (listing.readings)(&upstream.site, &endpoints);
+        let found = read_all(&client, &upstream, listing, readings).await;
         let told = found.map(|found| differences(&routes, catalog, &found)).map_err(|fault| fault.to_string());
         compared.push((upstream.name, told));
     }
@@ -100,8 +100,13 @@ struct Found {
     about: BTreeSet<String>,
 }
 
-async fn read_all(client: &Client, upstream: &Upstream, readings: Vec<Listing>) -> Result<Found, Fault> {
-    let answers = stream::iter(readings).map(|reading| read_one(client, upstream, reading)).buffered(AT_ONCE);
+async fn read_all(
+    client: &Client,
+    upstream: &Upstream,
+    listing: Listing,
+    readings: Vec<Reading>,
+) -> Result<Found, Fault> {
+    let answers = stream::iter(readings).map(|reading| read_one(client, upstream, listing, reading)).buffered(AT_ONCE);
     let answers: Vec<_> = answers.collect().await;
     let mut found = Found::default();
     for answer in answers {
@@ -113,7 +118,12 @@ async fn read_all(client: &Client, upstream: &Upstream, readings: Vec<Listing>) 
 }
 
 /// One list. What the provider does not know is an empty one.
-async fn read_one(client: &Client, upstream: &Upstream, reading: Listing) -> Result<(Vec<Listed>, Vec<String>), Fault> {
+async fn read_one(
+    client: &Client,
+    upstream: &Upstream,
+    listing: Listing,
+    reading: Reading,
+) -> Result<(Vec<Listed>, Vec<String>), Fault> {
     let deadline = Instant::now() + PATIENCE;
     let body = if reading.open {
         match client.download(&reading.call.url, deadline).await {
@@ -130,7 +140,7 @@ async fn read_one(client: &Client, upstream: &Upstream, reading: Listing) -> Res
             _ => return Err(upstream.adapter.fault(&reading.call, &reply)),
         }
     };
-    Ok((lists::read(&upstream.name, &body, &reading.about)?, reading.about))
+    Ok((listing.read(&body, &reading.about)?, reading.about))
 }
 
 fn differences(routes: &[&Arc<Route>], catalog: &Catalog, found: &Found) -> Vec<Difference> {

@@ -68,16 +68,16 @@ async fn run(command: AccountCommand, store: &Store) -> Result<(), Failure> {
             let name = name.unwrap_or_else(|| id.clone());
             let new = NewAccount { id: Some(id.clone()), name, billing, credit_limit, webhook_url };
             let taken = || Failure::Said(format!("there is an account '{id}'"));
-            let account = store.create_account(new).await?.ok_or_else(taken)?;
+            let account = store.accounts().create(new).await?.ok_or_else(taken)?;
             say(format!("Account {} pays {}.", account.id, account.billing.as_str()))
         }
         AccountCommand::List => {
             say(format!("{:<28} {:<9} {:>16} {:>14} {:<25} NAME", "ID", "BILLING", "BALANCE", "RESERVED", "CREATED"))?;
-            store.accounts().await?.iter().try_for_each(|account| say(line(account)))
+            store.accounts().list().await?.iter().try_for_each(|account| say(line(account)))
         }
         AccountCommand::Credit { id, amount, note } => {
             let unknown = || Failure::Said(format!("there is no account '{id}'"));
-            let account = store.credit(&id, amount, &note).await?.ok_or_else(unknown)?;
+            let account = store.accounts().credit(&id, amount, &note).await?.ok_or_else(unknown)?;
             say(format!("Account {id} has {} now.", account.balance))
         }
     }

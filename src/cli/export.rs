@@ -70,7 +70,7 @@ async fn write(export: &Export, store: &Store, mut out: impl Write) -> Result<()
     };
     out.write_all(format.head().as_bytes())?;
     let mut last = None;
-    while let Some(records) = store.next_requests(&filter, last.as_ref()).await? {
+    while let Some(records) = store.requests().next_batch(&filter, last.as_ref()).await? {
         last = records.last().map(|record| (record.created_at, record.id.clone()));
         out.write_all(&format.rows(&records))?;
     }

@@ -1,78 +1,13 @@
 //! What a provider says it billed, read from the file that its dashboard or usage API gives.
 //!
-//! Columns are found by name, whatever their order and whatever stands beside them. The names below are the fields of the
-//! providers' usage interfaces (OpenAI: `GET /v1/organization/costs`, read 2026-11-20) and, where a provider documents no
-//! export, the names of the same things in its API: those are not confirmed, so `--columns` can name others.
+//! Columns are found by the names of [`Invoice`]. Where a provider documents no export these are not confirmed, so
+//! `--columns` can name others.
 
 use crate::base::{Timestamp, Usd};
+use crate::providers::invoice::{DOLLAR, Invoice};
 use rust_decimal::Decimal;
 use std::fmt;
 use std::io::Read;
-
-/// How a provider's file is read.
-pub(super) struct Layout {
-    /// The provider's id in the log.
-    pub(super) provider: &'static str,
-    time: &'static [&'static str],
-    amount: &'static [&'static str],
-    what: &'static [&'static str],
-    id: &'static [&'static str],
-    /// Millionths of a dollar in one unit of the amount.
-    unit: i64,
-    /// Whether a line is the sum of a day (UTC) and not one call.
-    pub(super) daily: bool,
-}
-
-const DOLLAR: i64 = 1_000_000;
-
-pub(super) const LAYOUTS: [Layout; 5] = [
-    Layout {
-        provider: "openai",
-        time: &["start_time_iso", "start_time", "date"],
-        amount: &["amount_value", "amount", "cost"],
-        what: &["line_item", "model"],
-        id: &[],
-        unit: DOLLAR,
-        daily: true,
-    },
-    Layout {
-        provider: "fal",
-        time: &["timestamp", "created_at", "started_at", "date"],
-        amount: &["cost", "cost_usd", "amount"],
-        what: &["endpoint_id", "endpoint", "model"],
-        id: &["request_id"],
-        unit: DOLLAR,
-        daily: false,
-    },
-    Layout {
-        provider: "replicate",
-        time: &["created_at", "started_at", "date"],
-        amount: &["cost", "cost_usd", "amount"],
-        what: &["model", "version"],
-        id: &["prediction_id", "id"],
-        unit: DOLLAR,
-        daily: false,
-    },
-    Layout {
-        provider: "bfl",
-        time: &["created_at", "timestamp", "date"],
-        amount: &["credits", "cost"],
-        what: &["model", "endpoint"],
-        id: &["task_id", "id"],
-        // A credit is a cent: `providers-2.md` 4, 2026-11.
-        unit: DOLLAR / 100,
-        daily: false,
-    },
-    Layout {
-        provider: "runware",
-        time: &["createdAt", "created_at", "date"],
-        amount: &["cost"],
-        what: &["model", "taskType"],
-        id: &["taskUUID"],
-        unit: DOLLAR,
-        daily: false,
-    },
-];
 
 /// One line of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +48,7 @@ impl Renamed {
 }
 
 /// Reads the file. Every mistake is named with its line.
-pub(super) fn read(layout: &Layout, renamed: &Renamed, file: impl Read) -> Result<Vec<Line>, String> {
+pub(super) fn read(layout: &Invoice, renamed: &Renamed, file: impl Read) -> Result<Vec<Line>, String> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(file);
     let heads = reader.headers().map_err(|error| error.to_string())?.clone();
     let find = |role: &str, names: &[&str]| match renamed.of(role) {
@@ -162,19 +97,21 @@ fn usd(text: &str, unit: i64) -> Option<Usd> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::providers::{ADAPTERS, find};
 
-    fn layout(provider: &str) -> &'static Layout {
-        LAYOUTS.iter().find(|layout| layout.provider == provider).unwrap()
+    fn layout(provider: &str) -> &'static Invoice {
+        find(provider).and_then(|adapter| adapter.invoice()).unwrap()
     }
 
     #[test]
     fn every_layout_reads_its_own_columns() {
-        for layout in &LAYOUTS {
+        let layouts = ADAPTERS.iter().filter_map(|adapter| Some((adapter.card().id, adapter.invoice()?)));
+        for (provider, layout) in layouts {
             let file = format!("extra,{},{}\nx,2026-11-01 10:00:00,2\n", layout.time[0], layout.amount[0]);
             let lines = read(layout, &Renamed::default(), file.as_bytes()).unwrap();
             assert_eq!(lines[0].at.rfc3339(), "2026-11-01T10:00:00.000Z");
-            let expected = if layout.provider == "bfl" { 20_000 } else { 2_000_000 };
-            assert_eq!(lines[0].amount.micros(), expected, "{}", layout.provider);
+            let expected = if provider == "bfl" { 20_000 } else { 2_000_000 };
+            assert_eq!(lines[0].amount.micros(), expected, "{provider}");
         }
     }
 

@@ -2,10 +2,11 @@
 //! provider tells calls apart and day by day where it does not.
 
 use super::export::moment;
-use super::invoice::{self, LAYOUTS, Layout, Line, Renamed};
-use super::{Failure, say};
+use super::invoice::{self, Line, Renamed};
+use super::{Failure, providers_with, say};
 use crate::base::{Timestamp, Usd};
 use crate::config::Config;
+use crate::providers;
 use crate::store::{Filter, Record, Store};
 use clap::Args;
 use serde::Deserialize;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(super) struct Reconcile {
-    /// openai, fal, replicate, bfl or runware.
+    /// The provider's id; an unknown one is answered with those that can be read.
     #[arg(long)]
     provider: String,
     /// The provider's usage export, CSV with a header line.
@@ -106,8 +107,8 @@ struct Attempt {
 }
 
 pub(super) async fn run(command: Reconcile, config: &Config) -> Result<(), Failure> {
-    let known = || LAYOUTS.iter().map(|layout| layout.provider).collect::<Vec<_>>().join(", ");
-    let layout = LAYOUTS.iter().find(|layout| layout.provider == command.provider);
+    let layout = providers::find(&command.provider).and_then(|adapter| adapter.invoice());
+    let known = || providers_with(|adapter| adapter.invoice().is_some());
     let layout = layout.ok_or_else(|| Failure::Said(format!("--provider should be one of {}", known())))?;
     let renamed = command.columns.clone().unwrap_or_default();
     let unreadable = |error| Failure::Said(format!("{}: {error}", command.file.display()));
@@ -122,10 +123,10 @@ pub(super) async fn run(command: Reconcile, config: &Config) -> Result<(), Failu
     let around = span.wider(apart);
     lines.retain(|line| around.holds(line.at));
     let store = Store::open(&config.database.without_journal()).await?;
-    let provider = command.logged_as.as_deref().unwrap_or(layout.provider);
+    let provider = command.logged_as.as_deref().unwrap_or(&command.provider);
     let bought = read_log(&store, provider, around.wider(apart), command.sandbox).await;
     store.close().await;
-    report(layout, &lines, &bought?, span, apart)
+    report(&command.provider, layout.daily, &lines, &bought?, span, apart)
 }
 
 /// What was asked for, else every day that the file has a line of: one that lacks its first call would hide it.
@@ -146,7 +147,7 @@ async fn read_log(store: &Store, provider: &str, span: Span, sandbox: bool) -> R
         ..Filter::default()
     };
     let (mut bought, mut last) = (Vec::new(), None);
-    while let Some(records) = store.next_requests(&filter, last.as_ref()).await? {
+    while let Some(records) = store.requests().next_batch(&filter, last.as_ref()).await? {
         last = records.last().map(|record| (record.created_at, record.id.clone()));
         let records = records.iter().filter(|record| record.sandbox == sandbox);
         let calls = records.flat_map(|record| calls(record, provider));
@@ -181,15 +182,21 @@ fn calls(record: &Record, provider: &str) -> Vec<Bought> {
     priced.collect()
 }
 
-fn report(layout: &Layout, lines: &[Line], bought: &[Bought], span: Span, apart: Duration) -> Result<(), Failure> {
+fn report(
+    provider: &str,
+    daily: bool,
+    lines: &[Line],
+    bought: &[Bought],
+    span: Span,
+    apart: Duration,
+) -> Result<(), Failure> {
     let billed: Vec<Usd> = lines.iter().filter(|line| span.holds(line.at)).map(|line| line.amount).collect();
     let sure = bought.iter().filter(|call| !call.uncertain && span.holds(call.at));
     let logged: Vec<Usd> = sure.map(|call| call.amount).collect();
     let sum = |amounts: &[Usd]| amounts.iter().copied().sum::<Usd>();
-    say(format!("{}: {} lines, {}", layout.provider, billed.len(), sum(&billed)))?;
+    say(format!("{}: {} lines, {}", provider, billed.len(), sum(&billed)))?;
     say(format!("the log: {} calls, {}", logged.len(), sum(&logged)))?;
-    let differences =
-        if layout.daily { compare_days(lines, bought)? } else { compare_calls(lines, bought, span, apart)? };
+    let differences = if daily { compare_days(lines, bought)? } else { compare_calls(lines, bought, span, apart)? };
     match differences {
         0 => say("Both sides agree."),
         1 => Err(Failure::Said("the two sides differ in 1 place".to_owned())),

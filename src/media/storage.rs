@@ -57,19 +57,6 @@ pub struct Opened {
     pub size: u64,
 }
 
-/// Which part of a file is wanted, as HTTP asks for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// All of it.
-    Whole,
-    /// From this byte up to, not including, that one.
-    Between(u64, u64),
-    /// From this byte on.
-    From(u64),
-    /// The last so many bytes.
-    Last(u64),
-}
-
 /// A file in the making. Nobody can read it before it is finished; one that is dropped or aborted never existed.
 pub struct Draft {
     /// The name that it will have.
@@ -154,20 +141,14 @@ impl Storage {
         Ok(Draft { name, writer: WriteMultipart::new(upload) })
     }
 
-    /// Opens a file, or a part of it. `None` when there is none of that name, or it is past its time.
-    pub async fn open_part(&self, name: &str, part: Part) -> Result<Option<Opened>, StorageError> {
+    /// Opens a file, or these bytes of it. `None` when there is none of that name, or it is past its time.
+    pub async fn open_part(&self, name: &str, part: Option<Range<u64>>) -> Result<Option<Opened>, StorageError> {
         let Some((id, extension)) = name.split_once('.') else { return Ok(None) };
         let (Some(made), Some(mime)) = (id::made_at(id), mime_of(extension)) else { return Ok(None) };
         if made.plus(self.lifetime) < Timestamp::now() {
             return Ok(None);
         }
-        let range = match part {
-            Part::Whole => None,
-            Part::Between(start, end) => Some(GetRange::Bounded(start..end)),
-            Part::From(start) => Some(GetRange::Offset(start)),
-            Part::Last(count) => Some(GetRange::Suffix(count)),
-        };
-        let options = GetOptions { range, ..GetOptions::default() };
+        let options = GetOptions { range: part.map(GetRange::Bounded), ..GetOptions::default() };
         match self.objects.get_opts(&Path::from(name), options).await {
             Ok(found) => {
                 let (range, size) = (found.range.clone(), found.meta.size);

@@ -2,12 +2,12 @@
 //! and addresses are bounded here; nothing is retried here.
 
 use super::Settings;
-use super::auth::AuthScheme;
 use super::call::{Call, Content, EVENTS, Leg, Part, Payload, Reply};
 use super::events::Events;
 use super::google::{Exchange, Tokens};
 use super::guard::Guard;
 use super::jwt;
+use super::{AuthScheme, auth};
 use crate::base::{Secret, Timestamp};
 use crate::fault::{Accepted, Fault, FaultKind};
 use bytes::{Bytes, BytesMut};
@@ -108,7 +108,7 @@ impl Client {
             AuthScheme::Jwt => jwt::token(&to.key, Timestamp::now()),
             _ => to.key.clone(),
         };
-        if let Some((name, value)) = to.auth.header(&key) {
+        if let Some((name, value)) = auth::header(to.auth, &key) {
             request = request.header(name, value);
         }
         request = match &call.payload {

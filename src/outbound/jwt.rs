@@ -1,5 +1,5 @@
 //! JSON Web Tokens from a pair of keys, signed with HMAC-SHA256: how Kling is shown an access key and its secret.
-//! `providers-3.md` 9.1, after <https://app.klingai.com/global/dev/document-api> (read 2026-11).
+//! <https://app.klingai.com/global/dev/document-api> (read 2026-11).
 
 use crate::base::{Secret, Timestamp};
 use ring::hmac;

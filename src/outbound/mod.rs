@@ -1,17 +1,16 @@
 //! The door to the world: the one place that sends, and the guard in front of it.
 
-pub mod auth;
-pub mod call;
+mod auth;
 pub mod client;
 mod events;
 mod google;
 pub mod guard;
 mod jwt;
 
-pub use auth::AuthScheme;
-pub use call::{Call, Content, Leg, Part, Payload, Reply, Verb};
 pub use client::{Client, Destination, Download, Until, Watch};
 pub use guard::{Guard, check_webhook};
+pub use lumenfall_providers::auth::AuthScheme;
+pub use lumenfall_providers::call::{self, Call, Content, Leg, Part, Payload, Reply, Verb};
 
 use serde::Deserialize;
 

@@ -1,13 +1,13 @@
-//! The books: a row before anything is spent, the final row before the answer ends.
+//! The request log: an open row before anything is spent, the final row before the answer ends.
 
-use super::fit::Adjustment;
-use super::plan::Plan;
-use super::trail::{Attempt, Bill};
-use super::{Answer, Preferences, Timing};
+use super::engine::{Attempt, CostSummary, JobState, millis};
+use super::planning::{Adjustment, Plan};
+use super::routing::Preferences;
 use crate::base::{Timestamp, Usd};
-use crate::error::{Error, ErrorKind};
-use crate::job::Job;
+use crate::error::Error;
+use crate::job::{Job, Modality};
 use crate::store::{Record, Status, Store};
+use serde::Serialize;
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Who asks, and what for.
 #[derive(Debug, Clone)]
-pub struct Asker {
+pub struct RequestInfo {
     /// The request's id.
     pub request_id: String,
     /// The account that pays.
@@ -50,26 +50,74 @@ pub struct Asker {
 #[derive(Debug)]
 pub struct OpenRecord(Record);
 
-/// How a stored job ended.
+/// The end of a request.
 #[derive(Debug)]
-pub(super) struct Settlement {
-    /// Its final status.
+pub(super) struct Closing {
     pub status: Status,
-    /// Who made it: provider and `provider/upstream`.
+    /// Who made the outputs: provider and `provider/upstream`. The last attempt when nobody did.
     pub served: Option<(String, String)>,
-    /// Pixels of what was made.
+    /// Pixels of the outputs.
     pub size: Option<String>,
-    /// The format of what was made.
+    /// Format of the outputs.
     pub format: Option<String>,
-    /// Links of what was made.
-    pub outputs: Vec<String>,
-    /// What was changed or dropped.
+    /// How many outputs there are.
+    pub count: usize,
+    /// Links of the outputs, where the row keeps them.
+    pub links: Vec<String>,
     pub adjustments: Vec<Adjustment>,
-    /// Code and message, when it failed.
+    /// Code and message of a failure.
     pub error: Option<(String, String)>,
+    pub response_bytes: Option<usize>,
+    pub attempts: Vec<Attempt>,
+    pub timing: Timing,
 }
 
-/// Keeps the books.
+impl Closing {
+    /// An end without outputs.
+    pub(super) const fn new(status: Status, attempts: Vec<Attempt>, timing: Timing) -> Self {
+        Self {
+            status,
+            served: None,
+            size: None,
+            format: None,
+            count: 0,
+            links: Vec::new(),
+            adjustments: Vec::new(),
+            error: None,
+            response_bytes: None,
+            attempts,
+            timing,
+        }
+    }
+}
+
+/// Where the time went, in milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Timing {
+    /// Before the first provider was called.
+    pub gateway_ms: u64,
+    /// Until the last provider was done.
+    pub provider_ms: u64,
+    /// Downloads, conversion and hand-over after that.
+    pub response_ms: u64,
+    pub total_ms: u64,
+}
+
+impl Timing {
+    /// The phases of a request that ends now.
+    pub(super) fn of(state: &JobState, created_at: Timestamp, now: Timestamp) -> Self {
+        let called = state.called.unwrap_or(now);
+        let done = state.provider_done.unwrap_or(called);
+        Self {
+            gateway_ms: millis(created_at, called),
+            provider_ms: millis(called, done),
+            response_ms: millis(done, now),
+            total_ms: millis(created_at, now),
+        }
+    }
+}
+
+/// Writes the request log.
 #[derive(Clone)]
 pub struct Ledger {
     store: Store,
@@ -85,99 +133,65 @@ impl Ledger {
     /// The intent: durable when this returns, so that nothing is ever spent unrecorded.
     pub async fn open(
         &self,
-        asker: &Asker,
+        info: &RequestInfo,
         plan: &Plan,
         job: &Job,
         estimate: Option<Usd>,
     ) -> Result<OpenRecord, Error> {
         let record = Record {
             model: plan.model.clone(),
-            mode: Some(job.mode.as_str().to_owned()),
+            mode: Some(job.mode),
             status: Status::Processing,
             cost_estimate: estimate,
             image_count: i64::from(job.n),
-            ..self.blank(asker)
+            ..self.blank(info)
         };
         self.store.writer().open(record.clone()).await?;
         Ok(OpenRecord(record))
     }
 
-    /// The final row of a success. An error means that it is not durable; the answer must not go out as if it were.
-    pub async fn close(&self, answer: Answer, response_bytes: usize) -> Result<(), Error> {
-        let record = Record {
-            status: Status::Completed,
-            executed_model: Some(answer.executed_model),
-            provider: Some(answer.provider),
-            size: Some(answer.size.to_string()),
-            output_format: Some(answer.format.name().to_owned()),
-            response_size_bytes: Some(bytes(response_bytes)),
-            adjustments: text(&answer.adjustments),
-            image_count: i64::try_from(answer.deliveries.len()).unwrap_or(i64::MAX),
-            ..with_bill(answer.record.0, &answer.attempts, answer.timing, &[])
-        };
-        self.write(record).await
-    }
-
-    /// The final row of a request that failed after it was opened.
-    pub async fn fail(
-        &self,
-        record: OpenRecord,
-        trail: &[Attempt],
-        timing: Timing,
-        outputs: Vec<String>,
-        error: &Error,
-    ) {
-        let status = match error.kind {
-            ErrorKind::InvalidRequest | ErrorKind::ContentPolicy => Status::Rejected,
-            ErrorKind::Cancelled => Status::Cancelled,
-            _ => Status::UpstreamFailure,
-        };
-        let made = i64::try_from(outputs.len()).unwrap_or(i64::MAX);
-        let last = trail.last();
-        let record = Record {
-            status,
-            provider: last.map(|attempt| attempt.provider.clone()),
-            executed_model: last.map(|attempt| attempt.route.clone()),
-            error_code: Some(error.kind.code().to_owned()),
-            error_message: Some(error.message.clone()),
-            image_count: made,
-            ..with_bill(record.0, trail, timing, &outputs)
-        };
-        // The answer is an error either way; the row was tried for as long as the writer tries.
-        let _ = self.write(record).await;
-    }
-
     /// The open row of a stored job, in whichever process it is finished. `None`: the log has no such row.
     pub(super) async fn resume(&self, id: &str) -> Result<Option<OpenRecord>, Error> {
-        Ok(self.store.request(id, None).await?.map(OpenRecord))
+        Ok(self.store.requests().find(id, None).await?.map(OpenRecord))
     }
 
-    /// The final row of a stored job. Writing it twice is writing it once: a process that died right after it left the
-    /// job open, and the next one comes here again.
-    pub(super) async fn settle(
-        &self,
-        record: OpenRecord,
-        trail: &[Attempt],
-        timing: Timing,
-        end: Settlement,
-    ) -> Result<(), Error> {
-        let last = trail.last();
-        let (provider, executed) =
-            end.served.or_else(|| last.map(|one| (one.provider.clone(), one.route.clone()))).unzip();
+    /// Writes the final row. An error means that it is not durable; the answer must not go out as if it were. Writing it
+    /// twice is writing it once: a process that died right after it left its job open, and the next one comes here again.
+    pub(super) async fn close(&self, record: OpenRecord, end: Closing) -> Result<(), Error> {
+        let costs = CostSummary::of(&end.attempts);
+        let last = end.attempts.last();
+        let served = end.served.or_else(|| last.map(|one| (one.provider.clone(), one.route.clone())));
+        let (provider, executed_model) = served.unzip();
         let (error_code, error_message) = end.error.unzip();
-        let record = Record {
+        let millis = |span: u64| Some(i64::try_from(span).unwrap_or(i64::MAX));
+        let mut timeline = json!(end.timing);
+        if !end.links.is_empty() {
+            timeline["outputs"] = json!(end.links);
+        }
+        self.write(Record {
             status: end.status,
             provider,
-            executed_model: executed,
+            executed_model,
             size: end.size,
             output_format: end.format,
             error_code,
             error_message,
-            image_count: i64::try_from(end.outputs.len()).unwrap_or(i64::MAX),
+            image_count: i64::try_from(end.count).unwrap_or(i64::MAX),
+            response_size_bytes: end.response_bytes.map(bytes),
             adjustments: text(&end.adjustments),
-            ..with_bill(record.0, trail, timing, &end.outputs)
-        };
-        self.write(record).await
+            cost: costs.cost,
+            cost_source: (!costs.source.is_empty()).then_some(costs.source),
+            cost_note: costs.note,
+            cost_uncertain: costs.uncertain,
+            duration_ms: millis(end.timing.total_ms),
+            gateway_ms: millis(end.timing.gateway_ms),
+            provider_ms: millis(end.timing.provider_ms),
+            response_ms: millis(end.timing.response_ms),
+            attempts: text(&end.attempts),
+            timeline: timeline.to_string(),
+            ..record.0
+        })
+        .await
     }
 
     /// The final row of a request that was opened and then not begun: nothing was spent.
@@ -194,8 +208,8 @@ impl Ledger {
     }
 
     /// The row of a request that never got as far as spending. Returns the error for the caller.
-    pub async fn reject(&self, asker: &Asker, model: &str, error: &Error) -> Error {
-        let elapsed = i64::try_from(asker.arrived.elapsed().as_millis()).unwrap_or(i64::MAX);
+    pub async fn reject(&self, info: &RequestInfo, model: &str, error: &Error) -> Error {
+        let elapsed = i64::try_from(info.arrived.elapsed().as_millis()).unwrap_or(i64::MAX);
         let record = Record {
             model: model.chars().take(200).collect(),
             status: Status::Rejected,
@@ -204,7 +218,7 @@ impl Ledger {
             gateway_ms: Some(elapsed),
             error_code: Some(error.kind.code().to_owned()),
             error_message: Some(error.message.clone()),
-            ..self.blank(asker)
+            ..self.blank(info)
         };
         let _ = self.write(record).await;
         error.clone()
@@ -215,15 +229,15 @@ impl Ledger {
         Ok(self.store.writer().close(record).await?)
     }
 
-    fn blank(&self, asker: &Asker) -> Record {
+    fn blank(&self, info: &RequestInfo) -> Record {
         Record {
-            id: asker.request_id.clone(),
-            created_at: asker.created_at,
-            account_id: asker.account_id.clone(),
-            key_id: asker.key_id.clone(),
-            endpoint: asker.endpoint.clone(),
+            id: info.request_id.clone(),
+            created_at: info.created_at,
+            account_id: info.account_id.clone(),
+            key_id: info.key_id.clone(),
+            endpoint: info.endpoint.clone(),
             model: String::new(),
-            modality: if asker.endpoint.contains("/videos") { "video" } else { "image" }.to_owned(),
+            modality: if info.endpoint.contains("/videos") { Modality::Video } else { Modality::Image },
             status: Status::Pending,
             mode: None,
             executed_model: None,
@@ -242,38 +256,16 @@ impl Ledger {
             output_format: None,
             error_code: None,
             error_message: None,
-            session_id: asker.session_id.clone(),
-            trace_id: asker.trace_id.clone(),
-            user: asker.user.clone(),
-            request_size_bytes: bytes(asker.request_bytes),
+            session_id: info.session_id.clone(),
+            trace_id: info.trace_id.clone(),
+            user: info.user.clone(),
+            request_size_bytes: bytes(info.request_bytes),
             response_size_bytes: None,
             attempts: "[]".to_owned(),
             timeline: "{}".to_owned(),
             adjustments: "[]".to_owned(),
             sandbox: self.sandbox,
         }
-    }
-}
-
-fn with_bill(record: Record, trail: &[Attempt], timing: Timing, outputs: &[String]) -> Record {
-    let bill = Bill::of(trail);
-    let millis = |span: u64| Some(i64::try_from(span).unwrap_or(i64::MAX));
-    let mut timeline = json!(timing);
-    if !outputs.is_empty() {
-        timeline["outputs"] = json!(outputs);
-    }
-    Record {
-        cost: bill.cost,
-        cost_source: (!bill.source.is_empty()).then_some(bill.source),
-        cost_note: bill.note,
-        cost_uncertain: bill.uncertain,
-        duration_ms: millis(timing.total_ms),
-        gateway_ms: millis(timing.gateway_ms),
-        provider_ms: millis(timing.provider_ms),
-        response_ms: millis(timing.response_ms),
-        attempts: text(&trail),
-        timeline: timeline.to_string(),
-        ..record
     }
 }
 

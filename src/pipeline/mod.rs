@@ -1,98 +1,26 @@
-//! The story of a request: plan it, note what it may cost, run it, account for it.
+//! What happens to a request: it is planned, its intent is recorded, it is run, and its cost is booked.
+//!
+//! Layers, from the bottom: `upstream`, `routing`, `planning`, `engine`, `ledger`, `retention`, `response`, `gateway`,
+//! `jobs`. `tests/architecture/` holds them apart.
 
-mod advance;
-mod answer;
-mod background;
-mod drive;
-mod ending;
-mod exchange;
-mod failover;
-mod finish;
-mod fit;
+mod engine;
 mod gateway;
-mod inputs;
-mod keep;
+mod jobs;
 mod ledger;
-mod metrics;
-mod pace;
-mod papers;
-mod plan;
+mod planning;
+mod response;
+mod retention;
 mod routing;
-mod scale;
-mod trail;
 mod upstream;
-mod webhooks;
-mod worker;
 
-pub use answer::{Answer, Delivery, Estimate, Handle, Timing, dollars, provider_name};
-pub use background::{Arrivals, JobSettings, Jobs, Terms, read_view};
-pub use drive::Partials;
-pub use failover::{Requester, Runner};
-pub use finish::{Body, Finished, Finisher};
-pub use fit::{Adjustment, brief_for};
+pub use engine::{Attempt, AttemptStatus, Body, CostSummary, Engine, OutputFile, Partials, PostProcessor};
 pub use gateway::Gateway;
-pub use ledger::{Asker, Ledger};
-pub use papers::{Made, View};
-pub use plan::Plan;
-pub use routing::{Operator, Preferences, Report, Rule, Rules, Sort, Standing, Switchboard};
-pub use trail::{Attempt, Bill};
+pub use jobs::{
+    JobOptions, JobReceivers, JobSettings, JobView, Jobs, WebhookDispatcher, WebhookSettings, Worker, read_view,
+};
+pub use ledger::{Ledger, RequestInfo, Timing};
+pub use planning::{Adjustment, Plan, brief_for};
+pub use response::{Delivery, Estimate, GenerationResult, OutputRef, dollars, provider_name};
+pub use retention::Retention;
+pub use routing::{Operator, Preferences, Report, Rule, Rules, Settings, Sort, Standing, Switchboard};
 pub use upstream::{Credential, Upstream, Upstreams};
-pub use webhooks::{Courier, WebhookSettings};
-pub use worker::Worker;
-
-use serde::Deserialize;
-use std::time::Duration;
-
-/// How requests are routed.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// Seconds a caller waits at most.
-    pub deadline_seconds: u64,
-    /// Try other routes when a provider refuses our credential.
-    pub failover_on_auth: bool,
-    /// Try other routes when a provider's moderation refuses.
-    pub failover_on_moderation: bool,
-    /// How often one route is asked again after a rate limit.
-    pub rate_limit_retries: u32,
-    /// Seconds to wait for a rate limit at most; longer, and the next route is tried at once.
-    pub rate_limit_max_wait_seconds: u64,
-    /// While another route is waiting, one may take so many times its typical duration.
-    pub patience_factor: u32,
-    /// And at least so many seconds.
-    pub min_patience_seconds: u64,
-    /// While another route is waiting, the first byte of a creating call may take so many times the typical duration.
-    pub first_byte_factor: u32,
-    /// And at least so many milliseconds.
-    pub min_first_byte_ms: u64,
-    /// Requests that may wait for the rate limits of one credential; more go to the next route at once.
-    pub rate_limit_queue: usize,
-    /// So many failures in a row make a route the last resort.
-    pub breaker_failures: u32,
-    /// Milliseconds until such a route is tried again by one request; doubled after each trial that fails.
-    pub breaker_ms: u64,
-    /// The half-life of what is remembered of a route, in seconds.
-    pub failure_window_seconds: u64,
-    /// A share of failures in that window, in percent, that makes a route the last resort too.
-    pub failure_percent: u32,
-    /// Seconds for which a route is left out whose model the provider no longer has.
-    pub gone_seconds: u64,
-    /// Which routes serve which models, in which order and share.
-    #[serde(deserialize_with = "routing::read_rules")]
-    pub rules: Vec<Rule>,
-}
-
-impl Settings {
-    fn thresholds(&self) -> routing::Thresholds {
-        let pause = Duration::from_millis(self.breaker_ms);
-        routing::Thresholds {
-            row: self.breaker_failures,
-            half_life: Duration::from_secs(self.failure_window_seconds),
-            share: f64::from(self.failure_percent) / 100.0,
-            calls: 10.0,
-            pause,
-            longest_pause: pause * 10,
-            gone: Duration::from_secs(self.gone_seconds),
-        }
-    }
-}

@@ -1,8 +1,6 @@
 //! The configured providers: an adapter, where its calls go, and with which credentials.
 
-use super::drive::Transport;
-use crate::fault::Fault;
-use crate::outbound::{Call, Client, Destination, Reply, Until, Watch};
+use crate::outbound::{Client, Destination};
 use crate::providers::{Adapter, Site};
 use std::collections::HashMap;
 
@@ -51,35 +49,31 @@ impl Upstream {
     }
 }
 
-/// Every configured provider, by id.
-#[derive(Clone, Default)]
-pub struct Upstreams(HashMap<String, Upstream>);
+/// Every configured provider, by id, and the client that calls them.
+#[derive(Clone)]
+pub struct Upstreams {
+    by_id: HashMap<String, Upstream>,
+    client: Client,
+}
 
 impl Upstreams {
-    /// Of these.
-    pub fn new(upstreams: impl IntoIterator<Item = Upstream>) -> Self {
-        Self(upstreams.into_iter().map(|upstream| (upstream.name.clone(), upstream)).collect())
+    pub fn new(upstreams: impl IntoIterator<Item = Upstream>, client: Client) -> Self {
+        let by_id = upstreams.into_iter().map(|upstream| (upstream.name.clone(), upstream)).collect();
+        Self { by_id, client }
+    }
+
+    /// The client for their calls and result links.
+    pub(super) const fn client(&self) -> &Client {
+        &self.client
     }
 
     /// The provider of that id, when it is configured.
     pub fn get(&self, id: &str) -> Option<&Upstream> {
-        self.0.get(id)
+        self.by_id.get(id)
     }
 
     /// Whether the provider of that id is configured.
     pub fn has(&self, id: &str) -> bool {
-        self.0.contains_key(id)
-    }
-}
-
-/// The real wire: our client with one of the provider's keys.
-pub(super) struct Wire<'a> {
-    pub(super) client: &'a Client,
-    pub(super) to: &'a Destination,
-}
-
-impl Transport for Wire<'_> {
-    async fn send(&self, call: &Call, until: Until, watch: &mut Watch<'_>) -> Result<Reply, Fault> {
-        self.client.send(call, self.to, until, watch).await
+        self.by_id.contains_key(id)
     }
 }

@@ -1,70 +1,56 @@
-//! The database: the request log that people bill from, the accounts and the keys. One code path for SQLite and
-//! PostgreSQL.
+//! The database: the request log that people bill from, accounts, keys, jobs, webhooks. One code path for SQLite and
+//! PostgreSQL. A [`Store`] is asked through small repositories, [`Store::keys`] and the like.
 //!
 //! Rows of the log are written by [`Writer`] only, many in one transaction, and with them whatever they change about
-//! money. Everything is read through a pool, so that a slow report never holds up the log. No statement has a name and no
-//! session has a state, so a pooler that lends connections by the transaction may stand in between.
+//! money. Everything is read through a pool, so that a slow report never holds up the log.
+//!
+//! The layers, from the bottom up: `db` knows no table; `webhooks`, `idempotency` and `routing` are tables of their own;
+//! `jobs` and `ledger` queue webhooks in their transactions; `keys` builds on the ledger's limits; `open` puts all together.
 
-pub mod accounts;
-pub mod books;
-mod connect;
-mod credential;
-mod desk;
-mod error;
-pub mod export;
-pub mod idempotency;
-pub mod jobs;
-mod journal;
-pub mod key_terms;
-pub mod keys;
-mod known;
+mod db;
+mod idempotency;
+mod jobs;
+mod keys;
+mod ledger;
 mod open;
-pub mod page;
-mod partitions;
-pub mod payloads;
-mod posting;
-pub mod record;
-pub mod requests;
-mod rollup;
 mod routing;
-mod sql;
-pub mod summary;
-pub mod webhooks;
-pub mod writer;
+mod webhooks;
 
-pub use accounts::{AccountTerm, NewAccount};
-pub use books::{Account, Billing, Denial, LimitEvent, Limits, Used};
-pub use error::StoreError;
-pub use export::ExportFormat;
-pub use idempotency::{Claim, Claimed, Kept, KeptBody};
-pub use jobs::{JobRow, JobSave, JobStatus, LeasedJob, ListedJobs};
-pub use key_terms::KeyTerm;
-pub use keys::{Key, KeyStatus, ListedKeys, NewKey};
+pub use db::error::{Denial, StoreError};
+pub use db::page::{Cursor, Listed, Page};
+pub use idempotency::{Claim, ExistingClaim, IdempotencyRepository, OutcomeBody, StoredOutcome};
+pub use jobs::{JobRepository, JobRow, JobSave, JobStatus, LeasedJob};
+pub use keys::accounts::{AccountChange, AccountRepository, NewAccount};
+pub use keys::key::{Key, KeyStatus, NewKey};
+pub use keys::repository::KeyRepository;
+pub use keys::update::KeyChange;
+pub use ledger::export::ExportFormat;
+pub use ledger::limits::{Account, Billing, KeyUsage, LimitEvent, Limits};
+pub use ledger::payloads::{NewPayload, PayloadRepository, Purged};
+pub use ledger::record::{Record, Status};
+pub use ledger::requests::{Filter, RequestRepository};
+pub use ledger::summary::{Group, GroupBy, Summary};
+pub use ledger::writer::{Stats, Writer};
 pub use open::Store;
-pub use page::{Cursor, Page};
-pub use payloads::{NewPayload, Purged};
-pub use record::{Record, Status};
-pub use requests::{Filter, Listed};
-pub use summary::{Group, GroupBy, Summary};
-pub use webhooks::{Delivery, ListedDeliveries, NewDelivery, Tried};
-pub use writer::{Stats, Writer};
+pub use routing::RoutingRepository;
+pub use webhooks::{Delivery, DeliveryAttempt, DeliveryStatus, NewDelivery, WebhookRepository};
 
 use serde::Deserialize;
 use std::fmt;
 
-/// Where the data is.
+/// `[database]`
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// `sqlite://path/to/file.db` or `postgres://user:password@host/database`.
     pub url: String,
-    /// How many connections this process opens at most; one of them belongs to the writer.
+    /// Connections that this process opens at most; one of them belongs to the writer.
     pub max_connections: u32,
-    /// Seconds that a question to PostgreSQL may take.
+    /// Time limit of a query on PostgreSQL.
     pub statement_timeout_seconds: u64,
-    /// Directory for rows while the database is away; empty for none, then rows wait in memory and requests are refused.
+    /// Directory for rows while the database is unavailable. Without one (empty), rows wait in memory and requests are refused.
     pub journal: String,
-    /// Bytes in the journal beyond which no request is let in.
+    /// Bytes in the journal beyond which no request is admitted.
     pub journal_max_bytes: u64,
     /// Months of the log that are kept besides the current one; 0 for all.
     pub retention_months: u32,
@@ -78,7 +64,7 @@ impl Settings {
     }
 }
 
-/// The address can hold a password, so it is not shown.
+/// The URL can hold a password, so it is not shown.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings").field("max_connections", &self.max_connections).finish_non_exhaustive()

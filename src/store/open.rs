@@ -1,133 +1,142 @@
-//! The open database: how it is opened, and the ways to ask it.
+//! The open store: how it is opened and closed, and the repositories that it is asked through.
 
-use super::connect::{Engine, Target};
-use super::desk::Desk;
-use super::journal::Journal;
-use super::known::Known;
-use super::sql::Sql;
-use super::writer::Writer;
-use super::{Settings, StoreError};
+use super::Settings;
+use super::db::connect::Target;
+use super::db::{Database, Sql, StoreError};
+use super::idempotency::IdempotencyRepository;
+use super::jobs::JobRepository;
+use super::keys::accounts::AccountRepository;
+use super::keys::offline_cache::OfflineCache;
+use super::keys::repository::KeyRepository;
+use super::ledger::journal::Journal;
+use super::ledger::offline_balances::OfflineBalances;
+use super::ledger::payloads::PayloadRepository;
+use super::ledger::requests::RequestRepository;
+use super::ledger::write_loop::WriteLoop;
+use super::ledger::writer::Writer;
+use super::routing::RoutingRepository;
+use super::webhooks::WebhookRepository;
 use crate::base::{Timestamp, id};
-use sqlx::any::AnyRow;
-use sqlx::{AnyPool, AssertSqlSafe, Connection};
-use std::path::PathBuf;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use std::path::Path;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// An open database.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Clones share the connections and the writer.
 #[derive(Clone)]
 pub struct Store {
-    pub(super) engine: Engine,
-    pub(super) pool: AnyPool,
+    database: Database,
     writer: Writer,
-    pub(super) known: Known,
-    statement_timeout: u64,
+    offline: OfflineCache,
 }
 
 impl Store {
-    /// Connects, brings the tables to this version, takes in what an earlier process left in its journal, and starts the
-    /// writer. Errors say what an operator can do.
-    pub async fn open(settings: &Settings) -> Result<Self, StoreError> {
+    /// Connects, brings the tables to this version, replays the journals of processes that are gone, and starts the writer.
+    /// Errors say what an operator can do. Boxed, because several futures contain this one and each would compile it anew.
+    pub fn open(settings: &Settings) -> BoxFuture<'_, Result<Self, StoreError>> {
+        Self::open_unboxed(settings).boxed()
+    }
+
+    async fn open_unboxed(settings: &Settings) -> Result<Self, StoreError> {
         let target = Target::parse(&settings.url)?;
-        target.ready().await?;
+        target.prepare().await?;
         tracing::info!(database = target.label(), "the database is open");
         let owner = id::fresh(Timestamp::now());
-        let known = Known::default();
-        let directory = PathBuf::from(&settings.journal);
-        let (mut journal, mut left) = (None, Vec::new());
-        if !settings.journal.is_empty() {
-            let refused = |error| StoreError::Journal(settings.journal.clone(), error);
-            left = Journal::abandoned(&directory).map_err(refused)?;
-            journal = Some(Journal::create(&directory, &owner, settings.journal_max_bytes).map_err(refused)?);
-        }
-        let store = Self {
-            engine: target.engine(),
-            pool: target.pool(settings.max_connections.saturating_sub(1).max(1)),
-            writer: Writer::start(Desk::new(target.clone(), owner, journal, known.clone())),
-            known: known.clone(),
-            statement_timeout: settings.statement_timeout_seconds.max(1),
+        let (journal, abandoned) = open_journals(settings, &owner)?;
+        // One connection belongs to the writer.
+        let connections = settings.max_connections.saturating_sub(1);
+        let database = Database::new(&target, connections, settings.statement_timeout_seconds);
+        let balances = OfflineBalances::default();
+        let write_loop = |owner, journal| {
+            WriteLoop::new(target.clone(), owner, journal, balances.clone(), database.availability.clone())
         };
-        for journal in left {
-            store.recover(&target, journal).await?;
+        let store = Self {
+            writer: Writer::start(write_loop(owner, journal)),
+            offline: OfflineCache::new(balances.clone()),
+            database: database.clone(),
+        };
+        for journal in abandoned {
+            let owner = journal.owner();
+            write_loop(owner.clone(), Some(journal)).recover().await?;
+            store.settle_owner(&owner).await?;
         }
-        store.maintain_log(Timestamp::now(), settings.retention_months).await?;
+        store.requests().maintain(Timestamp::now(), settings.retention_months).await?;
         Ok(store)
     }
 
-    /// Takes in what a process left behind, and settles what it was running.
-    async fn recover(&self, target: &Target, journal: Journal) -> Result<(), StoreError> {
-        let owner = journal.owner();
-        Desk::new(target.clone(), owner.clone(), Some(journal), self.known.clone()).recover().await?;
-        let settled = self.settle_owner(&owner).await?;
+    /// Closes the requests that a process was running when it ended.
+    async fn settle_owner(&self, owner: &str) -> Result<(), StoreError> {
+        let settled = self.requests().settle_owner(owner).await?;
         if settled > 0 {
-            tracing::warn!(
-                settled,
-                "requests that a crash interrupted were closed; their estimates are marked uncertain"
-            );
+            tracing::warn!(settled, "closed requests that a crash interrupted; their estimates are marked uncertain");
         }
         Ok(())
     }
 
-    /// Whether requests can be served, for readiness checks: the database answers, or there is room to do without.
+    /// For readiness checks: the database answers, or the journal has room for requests without it.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        let question = self.row(Sql::new("SELECT 1"));
-        let answer = timeout(Duration::from_secs(2), question).await.unwrap_or(Err(StoreError::Silent));
-        if answer.is_ok() || self.writer.can_do_without() { Ok(()) } else { answer.map(drop) }
+        let query = self.database.optional::<i64>(Sql::new("SELECT 1"));
+        let answer = timeout(PING_TIMEOUT, query).await.unwrap_or(Err(StoreError::Unavailable));
+        if answer.is_ok() || self.writer.journal_has_room() { Ok(()) } else { answer.map(drop) }
     }
 
-    /// What lets replicas that lease at the same time pass each other by. SQLite lets one writer in at a time anyway.
-    pub(super) const fn skip_locked(&self) -> &'static str {
-        match self.engine {
-            Engine::Sqlite => "",
-            Engine::Postgres => " FOR UPDATE SKIP LOCKED",
-        }
-    }
-
-    /// The one place that writes the request log.
-    pub fn writer(&self) -> &Writer {
+    /// The only writer of the request log.
+    pub const fn writer(&self) -> &Writer {
         &self.writer
     }
 
-    /// Writes what waits to be written and hangs up. Later writes through other handles are refused.
+    /// The request log, for reading.
+    pub const fn requests(&self) -> RequestRepository<'_> {
+        RequestRepository::new(&self.database)
+    }
+
+    /// Requests and answers that the operator keeps.
+    pub const fn payloads(&self) -> PayloadRepository<'_> {
+        PayloadRepository::new(&self.database)
+    }
+
+    pub const fn keys(&self) -> KeyRepository<'_> {
+        KeyRepository::new(&self.database, &self.offline)
+    }
+
+    pub const fn accounts(&self) -> AccountRepository<'_> {
+        AccountRepository::new(&self.database)
+    }
+
+    pub const fn jobs(&self) -> JobRepository<'_> {
+        JobRepository::new(&self.database)
+    }
+
+    pub const fn webhooks(&self) -> WebhookRepository<'_> {
+        WebhookRepository::new(&self.database)
+    }
+
+    pub const fn idempotency(&self) -> IdempotencyRepository<'_> {
+        IdempotencyRepository::new(&self.database)
+    }
+
+    pub const fn routing(&self) -> RoutingRepository<'_> {
+        RoutingRepository::new(&self.database)
+    }
+
+    /// Writes what waits to be written and disconnects. Later writes through other clones are refused.
     pub async fn close(self) {
         self.writer.stop().await;
-        self.pool.close().await;
+        self.database.pool.close().await;
     }
+}
 
-    /// Asks for rows.
-    pub(super) async fn rows(&self, sql: Sql) -> Result<Vec<AnyRow>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        if self.engine == Engine::Sqlite {
-            return Ok(sql.query().fetch_all(&mut *connection).await?);
-        }
-        // In a transaction, because only there two messages surely reach the same server through a pooler.
-        let begin = AssertSqlSafe(self.engine.begin_read(self.statement_timeout));
-        let mut transaction = connection.begin_with(begin).await?;
-        let rows = sql.query().fetch_all(&mut *transaction).await?;
-        transaction.commit().await?;
-        Ok(rows)
+/// This process's journal, if journals are configured, and those of processes that are gone.
+fn open_journals(settings: &Settings, owner: &str) -> Result<(Option<Journal>, Vec<Journal>), StoreError> {
+    if settings.journal.is_empty() {
+        return Ok((None, Vec::new()));
     }
-
-    /// Asks for one row.
-    pub(super) async fn row(&self, sql: Sql) -> Result<Option<AnyRow>, StoreError> {
-        Ok(self.rows(sql).await?.into_iter().next())
-    }
-
-    /// Changes rows outside the log and returns them.
-    pub(super) async fn changed(&self, sql: Sql) -> Result<Vec<AnyRow>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let mut transaction = connection.begin_with(self.engine.begin_write()).await?;
-        let rows = sql.query().fetch_all(&mut *transaction).await?;
-        transaction.commit().await?;
-        Ok(rows)
-    }
-
-    /// Changes something outside the log; how many rows it was.
-    pub(super) async fn run(&self, sql: Sql) -> Result<u64, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let mut transaction = connection.begin_with(self.engine.begin_write()).await?;
-        let done = sql.query().execute(&mut *transaction).await?;
-        transaction.commit().await?;
-        Ok(done.rows_affected())
-    }
+    let directory = Path::new(&settings.journal);
+    let error = |cause| StoreError::Journal(settings.journal.clone(), cause);
+    let abandoned = Journal::abandoned(directory).map_err(error)?;
+    let journal = Journal::create(directory, owner, settings.journal_max_bytes).map_err(error)?;
+    Ok((Some(journal), abandoned))
 }

@@ -203,7 +203,7 @@ fn what_cannot_be_reconciled_says_why() {
     let shell = Shell::new();
     std::fs::write(shell.path().join("empty.csv"), "timestamp,cost\n").unwrap();
     for (arguments, expected) in [
-        (["--provider", "nobody", "--file", "empty.csv"], "--provider should be one of openai, fal"),
+        (["--provider", "nobody", "--file", "empty.csv"], "--provider should be one of bfl, fal"),
         (["--provider", "fal", "--file", "nowhere.csv"], "nowhere.csv"),
         (["--provider", "fal", "--file", "empty.csv"], "say --from and --to"),
         (["--provider", "runware", "--file", "empty.csv"], "--columns time="),

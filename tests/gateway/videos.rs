@@ -77,6 +77,11 @@ async fn a_video_is_taken_made_and_kept() {
         let (status, headers, body) = Kit::raw_bytes(part).await;
         assert_eq!((status, body.as_ref()), (206, b"ftyp".as_slice()));
         assert_eq!(headers["content-range"], format!("bytes 4-7/{}", bytes.len()).as_str());
+        // A download goes on only with the same file.
+        for (known, right) in [(headers["etag"].to_str().unwrap(), 206), ("\"another\"", 200)] {
+            let again = kit.request(Method::GET, &path).header("range", "bytes=4-7").header("if-range", known);
+            assert_eq!(Kit::raw_bytes(again).await.0, right, "{known}");
+        }
         let (status, ..) = Kit::raw_bytes(kit.request(Method::GET, &path).header("range", "bytes=99999999-")).await;
         assert_eq!(status, 416);
         let (status, _, body) = Kit::raw_bytes(kit.request(Method::GET, &path)).await;

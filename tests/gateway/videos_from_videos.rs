@@ -162,6 +162,10 @@ async fn what_cannot_be_edited_or_gone_on_from_is_refused_and_named() {
     let first = video(&kit, json!({"model": GROK, "prompt": "a fox", "seconds": 2})).await;
     kit.control(json!({"provider": "xai", "latency_ms": 60000, "times": 1})).await;
     let running = begun(&kit, "/v1/videos", &json!({"model": GROK, "prompt": "a slow fox"})).await;
+    // The worker submits it after the answer.
+    while kit.bills().await["totals"]["xai"]["creates"] != 2 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
     let key = kit.customer(&json!({"id": "acme", "billing": "postpaid"}), &json!({"account": "acme"}), 0.0).await;
     let before = kit.bills().await["totals"].clone();
     let picture = uri("image/png", &picture("png:64x64"));

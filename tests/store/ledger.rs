@@ -3,9 +3,10 @@
 use super::{kit, plain};
 use futures::future::join_all;
 use lumenfall::base::{Timestamp, Usd};
+use lumenfall::job::Modality;
 use lumenfall::store::{
-    Billing, Cursor, Denial, Filter, GroupBy, Key, KeyTerm, Limits, NewAccount, NewKey, Page, Record, Settings, Status,
-    Store, StoreError,
+    Billing, Cursor, Denial, Filter, GroupBy, Key, KeyChange, Limits, NewAccount, NewKey, Page, Record, Settings,
+    Status, Store, StoreError,
 };
 use sqlx::{AnyConnection, Connection, Executor, Row};
 use std::collections::BTreeSet;
@@ -83,21 +84,21 @@ impl Bench {
     async fn account(&self, id: &str, billing: Billing, credit_limit: Option<Usd>) {
         let webhook_url = Some("https://example.com/hook".to_owned());
         let new = NewAccount { id: Some(id.into()), name: id.into(), billing, credit_limit, webhook_url };
-        self.store.create_account(new).await.unwrap().unwrap();
+        self.store.accounts().create(new).await.unwrap().unwrap();
     }
 
     async fn key(&self, account: &str, limits: Limits) -> Key {
-        self.store.create_key(NewKey { account_id: account.into(), limits, ..NewKey::default() }).await.unwrap().0
+        self.store.keys().create(NewKey { account_id: account.into(), limits, ..NewKey::default() }).await.unwrap().0
     }
 
     /// Balance and what is held.
     async fn money(&self, account: &str) -> (i64, i64) {
-        let account = self.store.account(account).await.unwrap().unwrap();
+        let account = self.store.accounts().find(account).await.unwrap().unwrap();
         (account.balance.micros(), account.reserved.micros())
     }
 
     async fn spent(&self, key: &Key) -> (i64, i64, i64) {
-        let used = self.store.key(&key.id, None).await.unwrap().unwrap().used;
+        let used = self.store.keys().find(&key.id, None).await.unwrap().unwrap().used;
         (used.spent.micros(), used.reserved.micros(), used.running)
     }
 
@@ -131,21 +132,21 @@ async fn a_prepaid_account_pays_for_what_it_reserved(bench: Bench) {
     assert!(matches!(bench.open_row(&row("acme", "k", 1, NOON)).await, Err(StoreError::Denied(Denial::Balance))));
     // What costs nothing needs nothing.
     bench.open_row(&row("acme", "k", 0, NOON)).await.unwrap();
-    let account = bench.store.credit("acme", usd(100), "first payment").await.unwrap().unwrap();
+    let account = bench.store.accounts().credit("acme", usd(100), "first payment").await.unwrap().unwrap();
     assert_eq!(account.available(), Some(usd(100)));
     let first = row("acme", "k", 60, NOON);
     bench.open_row(&first).await.unwrap();
     assert_eq!(bench.money("acme").await, (100, 60));
     let refused = row("acme", "k", 41, NOON);
     assert!(matches!(bench.open_row(&refused).await, Err(StoreError::Denied(Denial::Balance))));
-    assert_eq!(bench.store.request(&refused.id, None).await.unwrap(), None, "a denial leaves no row");
+    assert_eq!(bench.store.requests().find(&refused.id, None).await.unwrap(), None, "a denial leaves no row");
     bench.close_row(&first, 55).await;
     assert_eq!(bench.money("acme").await, (45, 0));
     bench.open_row(&row("acme", "k", 45, NOON)).await.unwrap();
     // An unknown estimate needs something left.
     let unpriced = Record { cost_estimate: None, ..row("acme", "k", 0, NOON) };
     assert!(matches!(bench.open_row(&unpriced).await, Err(StoreError::Denied(Denial::Balance))));
-    assert!(bench.store.credit("nobody", usd(1), "").await.unwrap().is_none());
+    assert!(bench.store.accounts().credit("nobody", usd(1), "").await.unwrap().is_none());
 }
 
 async fn a_postpaid_account_stops_at_its_limit(bench: Bench) {
@@ -163,7 +164,7 @@ async fn a_postpaid_account_stops_at_its_limit(bench: Bench) {
 async fn two_replicas_never_overshoot(bench: Bench) {
     bench.account("acme", Billing::Prepaid, None).await;
     let key = bench.key("acme", Limits { budget: Some(usd(5_000)), ..Limits::default() }).await;
-    bench.store.credit("acme", usd(10_000), "").await.unwrap();
+    bench.store.accounts().credit("acme", usd(10_000), "").await.unwrap();
     let other = Store::open(&bench.settings).await.unwrap();
     let calls = (0..200).map(|number| {
         let writer = if number % 2 == 0 { bench.store.writer().clone() } else { other.writer().clone() };
@@ -219,7 +220,7 @@ async fn budgets_of_a_day_begin_anew(bench: Bench) {
     bench.close_row(&today, 100).await;
     bench.open_row(&tomorrow).await.unwrap();
     bench.close_row(&tomorrow, 40).await;
-    let used = bench.store.key(&key.id, None).await.unwrap().unwrap().used;
+    let used = bench.store.keys().find(&key.id, None).await.unwrap().unwrap().used;
     assert_eq!((used.spent.micros(), used.spent_day.micros()), (140, 40));
 }
 
@@ -249,39 +250,43 @@ async fn changed_limits_count_at_once(bench: Bench) {
     bench.account("acme", Billing::Postpaid, None).await;
     let key = bench.key("acme", Limits { budget: Some(usd(100)), ..Limits::default() }).await;
     let other = Store::open(&bench.settings).await.unwrap();
-    let change = async |terms: &[KeyTerm]| bench.store.change_key(&key.id, None, terms).await.unwrap().unwrap();
+    let change = async |terms: &[KeyChange]| bench.store.keys().update(&key.id, None, terms).await.unwrap().unwrap();
     let first = row("acme", &key.id, 100, NOON);
     bench.open_row(&first).await.unwrap();
     bench.close_row(&first, 100).await;
     let small = || row("acme", &key.id, 1, later(1));
     assert!(other.writer().open(small()).await.is_err());
-    let raised = change(&[KeyTerm::Budget(Some(usd(101)))]).await;
+    let raised = change(&[KeyChange::Budget(Some(usd(101)))]).await;
     assert_eq!((raised.limits.budget, raised.used.spent), (Some(usd(101)), usd(100)));
     other.writer().open(small()).await.unwrap();
     assert!(bench.open_row(&small()).await.is_err(), "what runs is held against the new budget too");
-    let lifted = change(&[KeyTerm::Budget(None), KeyTerm::BudgetMonthly(Some(usd(99)))]).await;
+    let lifted = change(&[KeyChange::Budget(None), KeyChange::BudgetMonthly(Some(usd(99)))]).await;
     assert_eq!(lifted.limits, Limits { budget_monthly: Some(usd(99)), ..Limits::default() });
     let denied = other.writer().open(small()).await;
     assert!(matches!(denied, Err(StoreError::Denied(Denial::Budget("monthly")))), "{denied:?}");
-    change(&[KeyTerm::BudgetSoft(true), KeyTerm::MaxConcurrent(Some(1))]).await;
+    change(&[KeyChange::BudgetSoft(true), KeyChange::MaxConcurrent(Some(1))]).await;
     assert!(matches!(other.writer().open(small()).await, Err(StoreError::Denied(Denial::Concurrency(1)))));
-    change(&[KeyTerm::MaxConcurrent(Some(2)), KeyTerm::RateLimitRpm(Some(9)), KeyTerm::BudgetDaily(Some(usd(1)))])
-        .await;
+    change(&[
+        KeyChange::MaxConcurrent(Some(2)),
+        KeyChange::RateLimitRpm(Some(9)),
+        KeyChange::BudgetDaily(Some(usd(1))),
+    ])
+    .await;
     other.writer().open(small()).await.unwrap();
     assert_eq!(bench.spent(&key).await, (100, 2, 2), "nothing that was counted is counted anew");
     let card = [
-        KeyTerm::Name(Some("n\0w".into())),
-        KeyTerm::AllowedModels(vec!["flux.*".into()]),
-        KeyTerm::ExpiresAt(Some(later(7))),
+        KeyChange::Name(Some("n\0w".into())),
+        KeyChange::AllowedModels(vec!["flux.*".into()]),
+        KeyChange::ExpiresAt(Some(later(7))),
     ];
     let named = change(&card).await;
     assert_eq!((named.name.as_deref(), named.expires_at), (Some("n\u{fffd}w"), Some(later(7))));
     assert_eq!((named.allowed_models.clone(), named.limits.rate_limit_rpm), (vec!["flux.*".to_owned()], Some(9)));
     assert_eq!(change(&[]).await, named, "no term, no change");
-    let of = |account| bench.store.change_key(&key.id, Some(account), &[KeyTerm::Name(None)]);
+    let of = |account| bench.store.keys().update(&key.id, Some(account), &[KeyChange::Name(None)]);
     assert!(of("default").await.unwrap().is_none() && of("acme").await.unwrap().is_some());
-    assert!(bench.store.change_key("nobody\0", None, &[]).await.unwrap().is_none());
-    bench.store.revoke_key(&key.id, None, NOON).await.unwrap();
+    assert!(bench.store.keys().update("nobody\0", None, &[]).await.unwrap().is_none());
+    bench.store.keys().revoke(&key.id, None, NOON).await.unwrap();
     assert!(of("acme").await.unwrap().is_none(), "a revoked key stays as it was");
     other.close().await;
 }
@@ -301,16 +306,18 @@ async fn changes_and_spending_keep_out_of_each_others_way(bench: Bench) {
     let spending: Vec<_> = spending.collect();
     // Each says another thing, over and over; the last word on each stays.
     for number in 1..=20 {
-        let daily = [KeyTerm::BudgetDaily(Some(usd(1_000_000 + number)))];
-        let monthly = [KeyTerm::BudgetMonthly(Some(usd(2_000_000 + number)))];
-        let (one, two) =
-            tokio::join!(bench.store.change_key(&key.id, None, &daily), other.change_key(&key.id, None, &monthly));
+        let daily = [KeyChange::BudgetDaily(Some(usd(1_000_000 + number)))];
+        let monthly = [KeyChange::BudgetMonthly(Some(usd(2_000_000 + number)))];
+        let (one, two) = tokio::join!(
+            bench.store.keys().update(&key.id, None, &daily),
+            other.keys().update(&key.id, None, &monthly)
+        );
         assert!(one.unwrap().is_some() && two.unwrap().is_some());
     }
     for spent in join_all(spending).await {
         spent.unwrap();
     }
-    let limits = bench.store.key(&key.id, None).await.unwrap().unwrap().limits;
+    let limits = bench.store.keys().find(&key.id, None).await.unwrap().unwrap().limits;
     assert_eq!((limits.budget_daily, limits.budget_monthly), (Some(usd(1_000_020)), Some(usd(2_000_020))));
     assert_eq!(bench.spent(&key).await, (20_000, 0, 0));
     assert_eq!(bench.money("acme").await, (-20_000, 0));
@@ -350,7 +357,7 @@ async fn sums_are_the_log(bench: Bench) {
                 provider: (n % 4 > 0).then(|| format!("p{}", n % 4)),
                 user: (n % 5 > 0).then(|| format!("u{}", n % 5)),
                 error_code: (n % 3 > 0).then(|| "TIMEOUT".into()),
-                modality: if n % 7 == 0 { "video".into() } else { "image".into() },
+                modality: if n % 7 == 0 { Modality::Video } else { Modality::Image },
                 cost: (n % 11 > 0).then(|| usd(n64)),
                 session_id: Some("everything".into()),
                 ..row(if n % 2 == 0 { "one" } else { "two" }, &format!("k{}", n % 6), 5, at)
@@ -405,8 +412,8 @@ async fn sums_are_the_log(bench: Bench) {
                     // A session goes past the sums, to the rows.
                     let from_rows = Filter { session_id: some("everything"), ..asked.clone() };
                     let (summed, counted) = (
-                        bench.store.summary(&asked, by).await.unwrap(),
-                        bench.store.summary(&from_rows, by).await.unwrap(),
+                        bench.store.requests().summary(&asked, by).await.unwrap(),
+                        bench.store.requests().summary(&from_rows, by).await.unwrap(),
                     );
                     assert_eq!(summed, counted, "{by:?} {asked:?}");
                 }
@@ -428,7 +435,7 @@ async fn a_correction_moves_money_once(bench: Bench) {
     // A late opening is no opening.
     bench.open_row(&row).await.unwrap();
     assert_eq!((bench.money("acme").await, bench.spent(&key).await), ((-80, 0), (80, 0, 0)));
-    let summary = bench.store.summary(&Filter::default(), None).await.unwrap();
+    let summary = bench.store.requests().summary(&Filter::default(), None).await.unwrap();
     assert_eq!((summary.count, summary.cost), (1, usd(80)));
 }
 
@@ -437,7 +444,7 @@ async fn a_crash_gives_back_what_was_held(bench: Bench) {
     let key = bench.key("acme", Limits::default()).await;
     let row = row("acme", &key.id, 100, NOON);
     bench.open_row(&row).await.unwrap();
-    assert_eq!(bench.store.settle_interrupted(later(1)).await.unwrap(), 1);
+    assert_eq!(bench.store.requests().settle_interrupted(later(1)).await.unwrap(), 1);
     assert_eq!((bench.money("acme").await, bench.spent(&key).await), ((0, 0), (0, 0, 0)));
     // Its end comes after all: that is the truth.
     bench.close_row(&row, 90).await;
@@ -469,7 +476,7 @@ async fn what_is_left_in_a_journal_is_taken_in(bench: Bench) {
     let store = Store::open(&bench.settings).await.unwrap();
     let of = async |status: &str| {
         let filter = Filter { status: Some(status.into()), ..Filter::default() };
-        store.summary(&filter, None).await.unwrap().count
+        store.requests().summary(&filter, None).await.unwrap().count
     };
     assert_eq!((of("completed").await, of("cancelled").await, of("processing").await), (800, 400, 0));
     assert_eq!(bench.money("acme").await, (-8000, 0));
@@ -478,7 +485,7 @@ async fn what_is_left_in_a_journal_is_taken_in(bench: Bench) {
     std::fs::write(directory.join("gone.journal"), &text).unwrap();
     Store::open(&bench.settings).await.unwrap().close().await;
     assert_eq!(bench.money("acme").await, (-8000, 0));
-    assert_eq!(store.summary(&Filter::default(), None).await.unwrap().count, 1200);
+    assert_eq!(store.requests().summary(&Filter::default(), None).await.unwrap().count, 1200);
     // The files of the living are not touched.
     assert_eq!(std::fs::read_dir(directory).unwrap().count(), 2);
     store.close().await;
@@ -493,17 +500,17 @@ async fn payloads_are_kept_and_purged(bench: Bench) {
         media: vec!["a.png".into()],
         expires_at,
     };
-    bench.store.keep_payload(new("req_1", later(10))).await.unwrap();
-    bench.store.keep_payload(new("req_2", later(20))).await.unwrap();
-    let kept = async |id: &str, account, at| bench.store.payload(id, account, at).await.unwrap();
+    bench.store.payloads().insert(new("req_1", later(10))).await.unwrap();
+    bench.store.payloads().insert(new("req_2", later(20))).await.unwrap();
+    let kept = async |id: &str, account, at| bench.store.payloads().find(id, account, at).await.unwrap();
     assert!(kept("req_1", Some("acme"), NOON).await.unwrap().contains("a fox"));
     assert_eq!((kept("req_1", Some("other"), NOON).await, kept("req_1", None, later(10)).await), (None, None));
-    assert!(bench.store.purge_payload("req_1", Some("other")).await.unwrap().already);
-    let purged = bench.store.purge_payload("req_1", Some("acme")).await.unwrap();
+    assert!(bench.store.payloads().purge("req_1", Some("other")).await.unwrap().already);
+    let purged = bench.store.payloads().purge("req_1", Some("acme")).await.unwrap();
     assert_eq!((purged.already, purged.media), (false, vec!["a.png".to_owned()]));
-    assert!(bench.store.purge_payload("req_1", Some("acme")).await.unwrap().already);
+    assert!(bench.store.payloads().purge("req_1", Some("acme")).await.unwrap().already);
     assert_eq!(kept("req_1", None, NOON).await, None);
-    assert_eq!(bench.store.sweep_payloads(later(15)).await.unwrap(), 1);
+    assert_eq!(bench.store.payloads().remove_expired(later(15)).await.unwrap(), 1);
     assert!(kept("req_2", None, NOON).await.is_some());
 }
 
@@ -513,16 +520,16 @@ async fn old_months_are_let_go(bench: Bench) {
     for month in months {
         bench.close_row(&row("default", "k", 1, Timestamp::of_month(month).plus(Duration::from_secs(5))), 7).await;
         // Each round finds a home for the oldest month that has none.
-        bench.store.maintain_log(now, 0).await.unwrap();
+        bench.store.requests().maintain(now, 0).await.unwrap();
     }
     let all = Filter::default();
     let page = Page { limit: 100, cursor: Cursor::Start };
-    let left = async || bench.store.requests(&all, &page).await.unwrap().unwrap().records.len();
+    let left = async || bench.store.requests().list(&all, &page).await.unwrap().unwrap().items.len();
     assert_eq!(left().await, months.len());
-    bench.store.maintain_log(now, 2).await.unwrap();
-    bench.store.maintain_log(now, 2).await.unwrap();
+    bench.store.requests().maintain(now, 2).await.unwrap();
+    bench.store.requests().maintain(now, 2).await.unwrap();
     assert_eq!(left().await, 3, "this month and the two before it");
-    let summary = bench.store.summary(&all, None).await.unwrap();
+    let summary = bench.store.requests().summary(&all, None).await.unwrap();
     assert_eq!((summary.count, summary.cost), (5, usd(35)), "the sums stay");
     assert_eq!(bench.money("default").await.0, -35);
 }
@@ -534,7 +541,7 @@ async fn everything_can_be_read_in_lots(bench: Bench) {
         done.unwrap();
     }
     let (mut seen, mut last) = (Vec::new(), None);
-    while let Some(records) = bench.store.next_requests(&Filter::default(), last.as_ref()).await.unwrap() {
+    while let Some(records) = bench.store.requests().next_batch(&Filter::default(), last.as_ref()).await.unwrap() {
         last = records.last().map(|record| (record.created_at, record.id.clone()));
         seen.extend(records.into_iter().map(|record| (record.created_at, record.id)));
     }
@@ -549,12 +556,12 @@ async fn a_stopped_server_costs_no_row_and_no_money() {
     let (server, directory) = (kit::postgres::Server::start(kit::postgres::HASTY), tempfile::tempdir().unwrap());
     let bench = Bench::open(server.url(), directory.path()).await;
     bench.account("acme", Billing::Prepaid, None).await;
-    bench.store.credit("acme", usd(1_000), "").await.unwrap();
+    bench.store.accounts().credit("acme", usd(1_000), "").await.unwrap();
     let new = NewKey { account_id: "acme".into(), ..NewKey::default() };
-    let (key, secret) = bench.store.create_key(new.clone()).await.unwrap();
-    let (_, unseen) = bench.store.create_key(new).await.unwrap();
+    let (key, secret) = bench.store.keys().create(new.clone()).await.unwrap();
+    let (_, unseen) = bench.store.keys().create(new).await.unwrap();
     let opens = async |secret: &lumenfall::base::Secret| {
-        bench.store.authenticate(secret.expose(), NOON).await.map(|key| key.is_some())
+        bench.store.keys().authenticate(secret.expose(), NOON).await.map(|key| key.is_some())
     };
     assert!(opens(&secret).await.unwrap());
     let (early, running) = (row("acme", &key.id, 100, later(1)), row("acme", &key.id, 100, later(2)));
@@ -582,17 +589,18 @@ async fn a_stopped_server_costs_no_row_and_no_money() {
     bench.store.ping().await.unwrap();
     server.start_again();
     let back = async {
-        while bench.store.account("acme").await.ok().flatten().is_none_or(|account| account.balance != usd(410)) {
+        while bench.store.accounts().find("acme").await.ok().flatten().is_none_or(|account| account.balance != usd(410))
+        {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(20), back).await.unwrap();
     assert_eq!(bench.money("acme").await, (410, 360));
     assert_eq!(bench.spent(&key).await, (590, 360, 4));
-    assert_eq!(bench.store.summary(&Filter::default(), None).await.unwrap().count, 11);
+    assert_eq!(bench.store.requests().summary(&Filter::default(), None).await.unwrap().count, 11);
     // The secret that was turned away while nobody could be asked is good again.
     assert!(opens(&unseen).await.unwrap());
-    bench.store.revoke_key(&key.id, None, NOON).await.unwrap();
+    bench.store.keys().revoke(&key.id, None, NOON).await.unwrap();
     assert!(!opens(&secret).await.unwrap(), "revoked, and dead at once");
 }
 
@@ -606,19 +614,19 @@ async fn a_lowered_budget_holds_while_the_server_is_away() {
     bench.account("acme", Billing::Postpaid, None).await;
     let limits = Limits { budget: Some(usd(1_000)), ..Limits::default() };
     let new = NewKey { account_id: "acme".into(), limits, ..NewKey::default() };
-    let (key, secret) = bench.store.create_key(new).await.unwrap();
+    let (key, secret) = bench.store.keys().create(new).await.unwrap();
     for replica in [&bench, &other] {
-        assert!(replica.store.authenticate(secret.expose(), NOON).await.unwrap().is_some());
+        assert!(replica.store.keys().authenticate(secret.expose(), NOON).await.unwrap().is_some());
         let row = row("acme", &key.id, 50, NOON);
         replica.open_row(&row).await.unwrap();
         replica.close_row(&row, 50).await;
     }
-    bench.store.change_key(&key.id, None, &[KeyTerm::Budget(Some(usd(200)))]).await.unwrap().unwrap();
+    bench.store.keys().update(&key.id, None, &[KeyChange::Budget(Some(usd(200)))]).await.unwrap().unwrap();
     // The other replica has heard of it by the next call with that key.
-    assert!(other.store.authenticate(secret.expose(), NOON).await.unwrap().is_some());
+    assert!(other.store.keys().authenticate(secret.expose(), NOON).await.unwrap().is_some());
     server.stop();
     for replica in [&bench, &other] {
-        let shown = replica.store.authenticate(secret.expose(), NOON).await.unwrap().unwrap();
+        let shown = replica.store.keys().authenticate(secret.expose(), NOON).await.unwrap().unwrap();
         assert_eq!(shown.limits.budget, Some(usd(200)));
         let denied = replica.open_row(&row("acme", &key.id, 151, later(1))).await;
         assert!(matches!(denied, Err(StoreError::Denied(Denial::Budget("total")))), "{denied:?}");

@@ -8,7 +8,7 @@ use crate::api::middleware::{ConcurrencyPermit, RequestMeta};
 use crate::api::state::Api;
 use crate::api::wire::routing;
 use crate::error::{Error, ErrorKind};
-use crate::pipeline::{Asker, Preferences};
+use crate::pipeline::{Preferences, RequestInfo};
 use axum::extract::{FromRequest, FromRequestParts, OriginalUri, Query, Request};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
@@ -25,7 +25,7 @@ struct CallQuery {
 
 /// Everything about a creating call except its body.
 pub(in crate::api) struct CallContext {
-    pub(super) info: Asker,
+    pub(super) info: RequestInfo,
     pub(super) concurrency: ConcurrencyPermit,
     /// Whether only the price is asked for.
     pub(super) dry_run: bool,
@@ -119,9 +119,9 @@ impl CallContext {
     }
 }
 
-fn request_info(caller: &Caller, meta: &RequestMeta, path: &str, headers: &HeaderMap, origin: String) -> Asker {
+fn request_info(caller: &Caller, meta: &RequestMeta, path: &str, headers: &HeaderMap, origin: String) -> RequestInfo {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    Asker {
+    RequestInfo {
         request_id: meta.id.clone(),
         account_id: caller.key.account_id.clone(),
         key_id: caller.key.id.clone(),

@@ -1,7 +1,6 @@
 //! A hash of a call's body, by which a repeated idempotency key is known to ask for the same.
 
 use crate::api::body::InputSource;
-use crate::base::hex;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -16,7 +15,7 @@ impl Fingerprint {
         fingerprint.add(path.strip_prefix("/openai").unwrap_or(path).as_bytes());
         fingerprint.object(fields);
         fingerprint.inputs(inputs);
-        hex(&fingerprint.0.finalize())
+        hex::encode(fingerprint.0.finalize())
     }
 
     fn object(&mut self, fields: &Map<String, Value>) {

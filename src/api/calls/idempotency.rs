@@ -10,9 +10,9 @@ use super::fingerprint::Fingerprint;
 use crate::api::middleware::REQUEST_ID;
 use crate::api::state::Api;
 use crate::api::wire::routing::read_timeout;
-use crate::base::{Timestamp, hex};
+use crate::base::Timestamp;
 use crate::error::{Error, ErrorKind};
-use crate::store::{Claim, Claimed, Kept, KeptBody, Record, Status};
+use crate::store::{Claim, ExistingClaim, OutcomeBody, Record, Status, StoredOutcome};
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -72,7 +72,7 @@ impl IdempotencyGuard {
         let inputs = body.form_inputs.as_deref().unwrap_or_default();
         let claim = Claim {
             account_id: call.caller.key.account_id.clone(),
-            key_hash: hex(&Sha256::digest(key.as_bytes())),
+            key_hash: hex::encode(Sha256::digest(key.as_bytes())),
             fingerprint: Fingerprint::of_call(&call.info.endpoint, &body.fields, inputs),
             request_id: call.meta.id.clone(),
         };
@@ -87,19 +87,19 @@ impl IdempotencyGuard {
         let mut pause = LOOK.0;
         loop {
             let now = Timestamp::now();
-            if store.claim(&self.claim, now).await? {
+            if store.idempotency().claim(&self.claim, now).await? {
                 return Ok(Acquired::New);
             }
             // None: given back or expired a moment ago, so it can be claimed.
-            let Some(claimed) = store.claimed(&self.claim, now).await? else { continue };
+            let Some(claimed) = store.idempotency().find(&self.claim, now).await? else { continue };
             if claimed.fingerprint != self.claim.fingerprint {
                 let text = "This Idempotency-Key was used for another request. Use a new key for a new request.";
                 return Err(Error::new(ErrorKind::Conflict, text));
             }
-            if let Some(kept) = &claimed.outcome {
-                return replay(api, &claimed, kept).await.map(Acquired::Replay);
+            if let Some(outcome) = &claimed.outcome {
+                return replay(api, &claimed, outcome).await.map(Acquired::Replay);
             }
-            let row = store.request(&claimed.request_id, Some(&self.claim.account_id)).await?;
+            let row = store.requests().find(&claimed.request_id, Some(&self.claim.account_id)).await?;
             if is_abandoned(&claimed, row.as_ref(), now, api.gateway.max_wait()) {
                 return Err(interrupted(&claimed, row.as_ref()));
             }
@@ -118,7 +118,7 @@ impl IdempotencyGuard {
         let not_begun = [ErrorKind::Unavailable, ErrorKind::RateLimited, ErrorKind::InsufficientBalance];
         let response = match outcome {
             Err(error) if not_begun.contains(&error.kind) => {
-                if let Err(failure) = api.store.release(&self.claim).await {
+                if let Err(failure) = api.store.idempotency().release(&self.claim).await {
                     tracing::warn!(%failure, "failed to release an idempotency key");
                 }
                 return Err(error);
@@ -131,20 +131,20 @@ impl IdempotencyGuard {
             parts.headers.insert(REQUEST_ID, id);
         }
         let chunks: Vec<Bytes> = body.into_data_stream().try_collect().await.map_err(Error::internal)?;
-        let kept = Kept {
+        let stored = StoredOutcome {
             status: parts.status.as_u16(),
             headers: stored_headers(&parts.headers),
             body: store_body(api, &chunks).await,
         };
-        self.write_outcome(api, &kept).await;
+        self.write_outcome(api, &stored).await;
         let chunks = stream::iter(chunks.into_iter().map(Ok::<Bytes, Infallible>));
         Ok(Response::from_parts(parts, Body::from_stream(chunks)))
     }
 
     /// The purchase is made and in the books; an outcome that cannot be written costs the replay only.
-    async fn write_outcome(&self, api: &Api, kept: &Kept) {
+    async fn write_outcome(&self, api: &Api, outcome: &StoredOutcome) {
         for pause in [100, 400, 1600] {
-            match api.store.keep_outcome(&self.claim, kept).await {
+            match api.store.idempotency().store_outcome(&self.claim, outcome).await {
                 Ok(_) => return,
                 Err(failure) => tracing::warn!(%failure, "failed to write the outcome of an idempotency key"),
             }
@@ -168,7 +168,7 @@ pub(super) async fn run_once(
 }
 
 /// Whether nobody can still be working on a claim: its row is closed, or it is older than any request can be.
-fn is_abandoned(claimed: &Claimed, row: Option<&Record>, now: Timestamp, longest: Duration) -> bool {
+fn is_abandoned(claimed: &ExistingClaim, row: Option<&Record>, now: Timestamp, longest: Duration) -> bool {
     if claimed.created_at.plus(longest + CLAIM_GRACE) < now {
         return true;
     }
@@ -179,7 +179,7 @@ fn is_abandoned(claimed: &Claimed, row: Option<&Record>, now: Timestamp, longest
     })
 }
 
-fn interrupted(claimed: &Claimed, row: Option<&Record>) -> Error {
+fn interrupted(claimed: &ExistingClaim, row: Option<&Record>) -> Error {
     let known = match row.map(|row| row.status) {
         Some(Status::Completed) => "it was completed, but its answer was not kept",
         Some(Status::Rejected | Status::UpstreamFailure) => "it failed, and its answer was not kept",
@@ -192,20 +192,20 @@ fn interrupted(claimed: &Claimed, row: Option<&Record>) -> Error {
     Error::new(ErrorKind::Interrupted, text)
 }
 
-async fn replay(api: &Api, claimed: &Claimed, kept: &Kept) -> Result<Response, Error> {
+async fn replay(api: &Api, claimed: &ExistingClaim, outcome: &StoredOutcome) -> Result<Response, Error> {
     let storage = &api.gateway.storage;
-    let body = match &kept.body {
-        KeptBody::Here(text) => Some(Bytes::from(text.clone())),
-        KeptBody::Stored(name) => storage.read_answer(name).await.map_err(Error::internal)?,
-        KeptBody::Lost => None,
+    let body = match &outcome.body {
+        OutcomeBody::Inline(text) => Some(Bytes::from(text.clone())),
+        OutcomeBody::InStorage(name) => storage.read_answer(name).await.map_err(Error::internal)?,
+        OutcomeBody::Lost => None,
     };
     let Some(body) = body else {
-        let row = api.store.request(&claimed.request_id, None).await?;
+        let row = api.store.requests().find(&claimed.request_id, None).await?;
         return Err(interrupted(claimed, row.as_ref()));
     };
     let mut response = Response::new(Body::from(body));
-    *response.status_mut() = StatusCode::from_u16(kept.status).map_err(Error::internal)?;
-    for (name, value) in &kept.headers {
+    *response.status_mut() = StatusCode::from_u16(outcome.status).map_err(Error::internal)?;
+    for (name, value) in &outcome.headers {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             response.headers_mut().insert(name, value);
         }
@@ -215,19 +215,19 @@ async fn replay(api: &Api, claimed: &Claimed, kept: &Kept) -> Result<Response, E
 }
 
 /// Small text goes into the row, the rest beside the media.
-async fn store_body(api: &Api, chunks: &[Bytes]) -> KeptBody {
+async fn store_body(api: &Api, chunks: &[Bytes]) -> OutcomeBody {
     let size: usize = chunks.iter().map(Bytes::len).sum();
     if size <= MAX_INLINE_BYTES
         && let Ok(text) = String::from_utf8(chunks.concat())
         && !text.contains('\0')
     {
-        return KeptBody::Here(text);
+        return OutcomeBody::Inline(text);
     }
     match api.gateway.storage.put_answer(chunks).await {
-        Ok(name) => KeptBody::Stored(name),
+        Ok(name) => OutcomeBody::InStorage(name),
         Err(failure) => {
             tracing::error!(%failure, "failed to store the answer of an idempotency key");
-            KeptBody::Lost
+            OutcomeBody::Lost
         }
     }
 }

@@ -1,12 +1,11 @@
 //! Answers an image call with one JSON body, written in slices around the pictures.
 
 use super::execution::HeldPermits;
-use super::purchase::buy_images;
 use crate::api::state::Api;
 use crate::api::wire::images::ImagesBody;
 use crate::error::Error;
 use crate::job::Job;
-use crate::pipeline::{Answer, Asker};
+use crate::pipeline::{GenerationResult, RequestInfo};
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -15,15 +14,18 @@ use futures::stream;
 use std::convert::Infallible;
 
 /// Buys the pictures and answers when all of them are there. The row is closed before the answer can go out.
-pub(super) async fn respond(api: &Api, job: Job, info: Asker, held: HeldPermits) -> Result<Response, Error> {
+pub(super) async fn respond(api: &Api, job: Job, info: RequestInfo, held: HeldPermits) -> Result<Response, Error> {
     let gateway = &api.gateway;
     let (id, created) = (info.request_id.clone(), info.created_at.seconds());
-    let answer = buy_images(api, job, info, None, held).await?;
-    let body = ImagesBody::write(&id, created, &answer, gateway.sandbox);
-    let headers = answer_headers(&answer, gateway.sandbox);
+    let result = gateway.image(&job, info, None).await;
+    // No provider needs the inputs any more.
+    drop((job, held));
+    let result = result?;
+    let body = ImagesBody::write(&id, created, &result, gateway.sandbox);
+    let headers = result_headers(&result, gateway.sandbox);
     let length = body.len();
     // Internal, not "unavailable": something was bought, so this must not count as a refusal before anything was done.
-    gateway.ledger.close(answer, length).await.map_err(Error::internal)?;
+    gateway.close(result, length).await.map_err(Error::internal)?;
     let chunks = body.chunks.into_iter().map(Ok::<Bytes, Infallible>);
     let mut response = Body::from_stream(stream::iter(chunks)).into_response();
     response.headers_mut().extend(headers);
@@ -32,16 +34,16 @@ pub(super) async fn respond(api: &Api, job: Job, info: Asker, held: HeldPermits)
     Ok(response)
 }
 
-fn answer_headers(answer: &Answer, sandbox: bool) -> HeaderMap {
-    let timing = answer.timing;
+fn result_headers(result: &GenerationResult, sandbox: bool) -> HeaderMap {
+    let timing = result.timing;
     let timing = format!(
         "gateway;dur={}, provider;dur={}, response;dur={}",
         timing.gateway_ms, timing.provider_ms, timing.response_ms
     );
     let pairs = [
-        ("x-lumenfall-provider", answer.provider.clone()),
-        ("x-lumenfall-model", answer.model.clone()),
-        ("x-lumenfall-attempts", answer.attempts.len().to_string()),
+        ("x-lumenfall-provider", result.provider.clone()),
+        ("x-lumenfall-model", result.model.clone()),
+        ("x-lumenfall-attempts", result.attempts.len().to_string()),
         ("server-timing", timing),
     ];
     let pairs = pairs.into_iter().chain(sandbox.then(|| ("x-lumenfall-sandbox", "true".to_owned())));

@@ -2,12 +2,11 @@
 //! Written by hand, as axum's `Sse` would copy every picture.
 
 use super::execution::HeldPermits;
-use super::purchase::buy_images;
 use crate::api::state::Api;
 use crate::api::wire::events::{EventWriter, error_event};
 use crate::error::Error;
 use crate::job::{Job, Partial};
-use crate::pipeline::Asker;
+use crate::pipeline::RequestInfo;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -41,7 +40,7 @@ struct EventStream {
 }
 
 /// Buys the pictures in a task of its own, which goes on, and into the ledger, when nobody reads the stream any more.
-pub(super) async fn respond(api: &Api, job: Job, info: Asker, held: HeldPermits) -> Result<Response, Error> {
+pub(super) async fn respond(api: &Api, job: Job, info: RequestInfo, held: HeldPermits) -> Result<Response, Error> {
     let cancel_on_drop = Some(info.hung_up.clone().drop_guard());
     let (sender, partials) = mpsc::channel(MAX_WAITING_PARTIALS);
     let writer = EventWriter::of(&job);
@@ -78,18 +77,21 @@ fn event_headers(sandbox: bool) -> HeaderMap {
 async fn completed_events(
     api: Api,
     job: Job,
-    info: Asker,
+    info: RequestInfo,
     partials: mpsc::Sender<Partial>,
     held: HeldPermits,
 ) -> Result<Vec<Bytes>, Error> {
     let gateway = &api.gateway;
     let (id, created) = (info.request_id.clone(), info.created_at.seconds());
     let writer = EventWriter::of(&job);
-    let answer = buy_images(&api, job, info, Some(partials), held).await?;
-    let chunks = writer.completed(&id, created, &answer, gateway.sandbox);
+    let result = gateway.image(&job, info, Some(partials)).await;
+    // No provider needs the inputs any more.
+    drop((job, held));
+    let result = result?;
+    let chunks = writer.completed(&id, created, &result, gateway.sandbox);
     let length = chunks.iter().map(Bytes::len).sum();
     // Internal, not "unavailable": something was bought, so this must not count as a refusal before anything was done.
-    gateway.ledger.close(answer, length).await.map_err(Error::internal)?;
+    gateway.close(result, length).await.map_err(Error::internal)?;
     Ok(chunks)
 }
 

@@ -8,7 +8,5 @@ mod image_response;
 mod image_stream;
 pub(super) mod images;
 mod input_sources;
-mod payload_retention;
-mod purchase;
 mod submit_job;
 pub(super) mod videos;

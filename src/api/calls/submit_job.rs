@@ -5,7 +5,7 @@ use crate::api::jobs::{is_video, job_json};
 use crate::api::state::Api;
 use crate::error::Error;
 use crate::job::Job;
-use crate::pipeline::{Asker, Terms, read_view};
+use crate::pipeline::{JobOptions, RequestInfo, read_view};
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -14,11 +14,11 @@ use axum::response::{IntoResponse, Response};
 pub(super) async fn submit_job(
     api: &Api,
     job: Job,
-    info: Asker,
-    options: Terms,
+    info: RequestInfo,
+    options: JobOptions,
     held: HeldPermits,
 ) -> Result<Response, Error> {
-    let row = api.gateway.background(job, info, options).await?;
+    let row = api.jobs.submit(job, info, options).await?;
     // The inputs are stored with the job.
     drop(held);
     let view = read_view(&row)?;

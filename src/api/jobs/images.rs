@@ -50,6 +50,6 @@ pub(in crate::api) async fn delete(
     Path(id): Path<String>,
 ) -> Result<StatusCode, Error> {
     let row = find_images(&api, &caller, &id).await?;
-    api.gateway.discard(&row).await?;
+    api.jobs.discard(&row).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -4,9 +4,8 @@ use crate::api::caller::Caller;
 use crate::api::state::Api;
 use crate::api::wire::jobs::{images_json, video_json};
 use crate::error::{Error, ErrorKind};
-use crate::job::Input;
-use crate::media::storage::Part;
-use crate::pipeline::{View, read_view};
+use crate::job::{Input, Modality};
+use crate::pipeline::{JobView, read_view};
 use crate::store::{JobRow, JobStatus};
 use bytes::BytesMut;
 use futures::TryStreamExt;
@@ -14,25 +13,25 @@ use serde_json::Value;
 
 /// The video of that id, if it is the caller's.
 pub(in crate::api) async fn find_video(api: &Api, caller: &Caller, id: &str) -> Result<JobRow, Error> {
-    find(api, caller, id, "video").await
+    find(api, caller, id, Modality::Video).await
 }
 
 /// The images of that id, if they are the caller's and were made in the background.
 pub(super) async fn find_images(api: &Api, caller: &Caller, id: &str) -> Result<JobRow, Error> {
-    find(api, caller, id, "image").await
+    find(api, caller, id, Modality::Image).await
 }
 
-async fn find(api: &Api, caller: &Caller, id: &str, kind: &str) -> Result<JobRow, Error> {
-    let row = api.store.job(id, caller.scope()).await?.filter(|row| row.kind == kind);
-    row.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("No {kind} of that id.")))
+async fn find(api: &Api, caller: &Caller, id: &str, kind: Modality) -> Result<JobRow, Error> {
+    let row = api.store.jobs().find(id, caller.scope()).await?.filter(|row| row.kind == kind);
+    row.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("There is no {} with this id.", kind.as_str())))
 }
 
 pub(in crate::api) fn is_video(row: &JobRow) -> bool {
-    row.kind == "video"
+    row.kind == Modality::Video
 }
 
 /// A job that has just been stored, as its caller sees it.
-pub(in crate::api) fn job_json(row: &JobRow, view: &View) -> Value {
+pub(in crate::api) fn job_json(row: &JobRow, view: &JobView) -> Value {
     if is_video(row) { video_json(row, view) } else { images_json(row, view, None) }
 }
 
@@ -41,7 +40,7 @@ pub(in crate::api) async fn stored_video(api: &Api, row: &JobRow) -> Result<Inpu
     let view = read_view(row)?;
     let unfinished = || Error::new(ErrorKind::InvalidRequest, "This video is not completed, so it cannot be an input.");
     let (_, made) = view.outputs.first().filter(|_| row.status == JobStatus::Completed).ok_or_else(unfinished)?;
-    let opened = api.gateway.storage.open_part(&made.name, Part::Whole).await;
+    let opened = api.gateway.storage.open_part(&made.name, None).await;
     let expired = || Error::new(ErrorKind::NotFound, "The file of this video has expired.");
     let file = opened.map_err(Error::internal)?.ok_or_else(expired)?;
     let bytes = file.pieces.try_fold(BytesMut::new(), |mut all, piece| async move {

@@ -7,6 +7,7 @@ use crate::api::state::Api;
 use crate::api::wire::jobs::video_json;
 use crate::api::wire::page::{ListQuery, no_such_cursor};
 use crate::error::{Error, ErrorKind};
+use crate::job::Modality;
 use crate::pipeline::read_view;
 use crate::store::{Cursor, JobStatus, Page};
 use axum::Json;
@@ -46,12 +47,12 @@ pub(in crate::api) async fn list(
     };
     query.refuse_unknown(&["limit", "after", "order"])?;
     let page = Page { limit, cursor };
-    let listed = api.store.jobs("video", caller.scope(), &page).await?;
+    let listed = api.store.jobs().list(Modality::Video, caller.scope(), &page).await?;
     let listed = listed.ok_or_else(|| Error { param: Some("after".to_owned()), ..no_such_cursor(&page) })?;
     let ascending = matches!(page.cursor, Cursor::End | Cursor::Before(_));
     let more = if ascending { listed.has_newer } else { listed.has_older };
-    let mut data = Vec::with_capacity(listed.jobs.len());
-    for row in &listed.jobs {
+    let mut data = Vec::with_capacity(listed.items.len());
+    for row in &listed.items {
         data.push(video_json(row, &read_view(row)?));
     }
     if ascending {
@@ -71,7 +72,7 @@ pub(in crate::api) async fn delete(
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let row = find_video(&api, &caller, &id).await?;
-    api.gateway.discard(&row).await?;
+    api.jobs.discard(&row).await?;
     if headers.contains_key("x-stainless-lang") {
         return Ok(Json(json!({"id": row.id, "object": "video.deleted", "deleted": true})).into_response());
     }

@@ -7,7 +7,7 @@ use crate::api::state::Api;
 use crate::api::wire::fields::Fields;
 use crate::base::Usd;
 use crate::error::{Error, ErrorKind};
-use crate::store::{Account, AccountTerm, Billing, NewAccount};
+use crate::store::{Account, AccountChange, Billing, NewAccount};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 /// The balance of the caller's own account.
 pub(in crate::api) async fn balance(State(api): State<Api>, caller: Caller) -> Result<Json<Value>, Error> {
-    let account = api.store.account(&caller.key.account_id).await?.ok_or_else(not_found)?;
+    let account = api.store.accounts().find(&caller.key.account_id).await?.ok_or_else(not_found)?;
     let amount = match account.billing {
         Billing::Prepaid => account.available(),
         // Credit is not a balance.
@@ -30,7 +30,7 @@ pub(in crate::api) async fn balance(State(api): State<Api>, caller: Caller) -> R
 
 pub(in crate::api) async fn list(State(api): State<Api>, caller: Caller) -> Result<Json<Value>, Error> {
     caller.require_admin()?;
-    let accounts = api.store.accounts().await?;
+    let accounts = api.store.accounts().list().await?;
     Ok(Json(json!({"object": "list", "data": accounts.iter().map(account_json).collect::<Vec<_>>()})))
 }
 
@@ -40,7 +40,7 @@ pub(in crate::api) async fn retrieve(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Error> {
     caller.require_admin()?;
-    let account = api.store.account(&id).await?.ok_or_else(not_found)?;
+    let account = api.store.accounts().find(&id).await?.ok_or_else(not_found)?;
     Ok(Json(account_json(&account)))
 }
 
@@ -65,7 +65,7 @@ pub(in crate::api) async fn create(
         return Err(Error::invalid("name", "'name' is required: 1 to 200 characters."));
     }
     check_credit(new.billing, new.credit_limit)?;
-    let created = api.store.create_account(new).await?;
+    let created = api.store.accounts().create(new).await?;
     let account = created.ok_or_else(|| Error::invalid("id", "There is an account with this id already."))?;
     Ok((StatusCode::CREATED, Json(account_json(&account))))
 }
@@ -79,11 +79,11 @@ pub(in crate::api) async fn update(
 ) -> Result<Json<Value>, Error> {
     caller.require_admin()?;
     let changes = CHANGEABLE.read(Fields(body.fields), &[])?;
-    let Account { billing, credit_limit, .. } = api.store.account(&id).await?.ok_or_else(not_found)?;
+    let Account { billing, credit_limit, .. } = api.store.accounts().find(&id).await?.ok_or_else(not_found)?;
     let before = NewAccount { billing, credit_limit, ..NewAccount::default() };
     let after = changes.iter().cloned().fold(before, NewAccount::with);
     check_credit(after.billing, after.credit_limit)?;
-    let changed = api.store.change_account(&id, &changes).await?.ok_or_else(not_found)?;
+    let changed = api.store.accounts().update(&id, &changes).await?.ok_or_else(not_found)?;
     Ok(Json(account_json(&changed)))
 }
 
@@ -94,11 +94,11 @@ fn check_credit(billing: Billing, credit_limit: Option<Usd>) -> Result<(), Error
     Ok(())
 }
 
-const CHANGEABLE: ChangeableFields<AccountTerm> = ChangeableFields(&[
-    ("name", |fields, name| read_name(fields, name).map(AccountTerm::Name)),
-    ("billing", |fields, name| read_billing(fields, name).map(AccountTerm::Billing)),
-    ("credit_limit_usd", |fields, name| read_limit(fields, name).map(AccountTerm::CreditLimit)),
-    ("webhook_url", |fields, name| read_webhook_url(fields, name).map(AccountTerm::WebhookUrl)),
+const CHANGEABLE: ChangeableFields<AccountChange> = ChangeableFields(&[
+    ("name", |fields, name| read_name(fields, name).map(AccountChange::Name)),
+    ("billing", |fields, name| read_billing(fields, name).map(AccountChange::Billing)),
+    ("credit_limit_usd", |fields, name| read_limit(fields, name).map(AccountChange::CreditLimit)),
+    ("webhook_url", |fields, name| read_webhook_url(fields, name).map(AccountChange::WebhookUrl)),
 ]);
 
 /// An account has a name, so `null` does not clear it.
@@ -137,7 +137,7 @@ pub(in crate::api) async fn credit(
         amount.ok_or_else(|| Error::invalid("amount_usd", "'amount_usd' is required, such as 25 or -3.50."))?;
     let note = read_label(&mut fields, "note")?.unwrap_or_default();
     fields.refuse_unknown(&["amount_usd", "note"])?;
-    let account = api.store.credit(&id, amount, &note).await?.ok_or_else(not_found)?;
+    let account = api.store.accounts().credit(&id, amount, &note).await?.ok_or_else(not_found)?;
     Ok((StatusCode::CREATED, Json(account_json(&account))))
 }
 

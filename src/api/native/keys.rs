@@ -8,7 +8,7 @@ use crate::api::wire::fields::Fields;
 use crate::api::wire::page::{ListQuery, PageBody, no_such_cursor};
 use crate::base::{AllowedModels, Secret, Timestamp};
 use crate::error::{Error, ErrorKind};
-use crate::store::{Key, KeyStatus, KeyTerm, NewKey};
+use crate::store::{Key, KeyChange, KeyStatus, NewKey};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -31,8 +31,8 @@ pub(in crate::api) async fn list(
         Some(_) => return Err(Error::invalid("status", "'status' should be active or revoked.")),
     };
     query.refuse_unknown(&["status"])?;
-    let listed = api.store.keys(caller.scope(), status, &page).await?.ok_or_else(|| no_such_cursor(&page))?;
-    let items = listed.keys.iter().map(|key| (key.id.clone(), key_json(key))).collect();
+    let listed = api.store.keys().list(caller.scope(), status, &page).await?.ok_or_else(|| no_such_cursor(&page))?;
+    let items = listed.items.iter().map(|key| (key.id.clone(), key_json(key))).collect();
     let (has_older, has_newer) = (listed.has_older, listed.has_newer);
     Ok(Json(PageBody { path: "/v1/keys", query: &asked, items, has_older, has_newer }.into_value()))
 }
@@ -42,7 +42,7 @@ pub(in crate::api) async fn retrieve(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Error> {
-    let key = api.store.key(&id, caller.scope()).await?;
+    let key = api.store.keys().find(&id, caller.scope()).await?;
     key.map(|key| Json(key_json(&key))).ok_or_else(not_found)
 }
 
@@ -58,7 +58,7 @@ pub(in crate::api) async fn create(
     let admin = fields.bool("admin")?.unwrap_or(false);
     let changes = CHANGEABLE.read(fields, &["account", "admin"])?;
     let new = changes.into_iter().fold(NewKey { account_id, admin, ..NewKey::default() }, NewKey::with);
-    let (key, secret) = api.store.create_key(new).await?;
+    let (key, secret) = api.store.keys().create(new).await?;
     Ok((StatusCode::CREATED, Json(key_json_with_secret(&key, &secret))))
 }
 
@@ -72,7 +72,7 @@ pub(in crate::api) async fn update(
 ) -> Result<Json<Value>, Error> {
     caller.require_admin()?;
     let changes = CHANGEABLE.read(Fields(body.fields), &[])?;
-    let key = api.store.change_key(&id, None, &changes).await?.ok_or_else(not_found)?;
+    let key = api.store.keys().update(&id, None, &changes).await?.ok_or_else(not_found)?;
     Ok(Json(key_json(&key)))
 }
 
@@ -83,7 +83,7 @@ pub(in crate::api) async fn revoke(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Error> {
     caller.require_admin()?;
-    let is_found = api.store.revoke_key(&id, None, Timestamp::now()).await?;
+    let is_found = api.store.keys().revoke(&id, None, Timestamp::now()).await?;
     if !is_found {
         return Err(not_found());
     }
@@ -101,21 +101,21 @@ pub(in crate::api) async fn rotate(
     let mut fields = Fields(body.fields);
     let grace = fields.integer("grace_seconds", 0, 30 * 86_400)?.unwrap_or(0);
     fields.refuse_unknown(&["grace_seconds"])?;
-    let rotated = api.store.rotate_key(&id, None, Duration::from_secs(grace), Timestamp::now()).await?;
+    let rotated = api.store.keys().rotate(&id, None, Duration::from_secs(grace), Timestamp::now()).await?;
     let (key, secret) = rotated.ok_or_else(not_found)?;
     Ok(Json(key_json_with_secret(&key, &secret)))
 }
 
-const CHANGEABLE: ChangeableFields<KeyTerm> = ChangeableFields(&[
-    ("name", |fields, name| read_label(fields, name).map(KeyTerm::Name)),
-    ("allowed_models", |fields, name| read_patterns(fields, name).map(KeyTerm::AllowedModels)),
-    ("expires_at", |fields, name| read_expiry(fields, name).map(KeyTerm::ExpiresAt)),
-    ("budget_usd", |fields, name| read_limit(fields, name).map(KeyTerm::Budget)),
-    ("budget_daily_usd", |fields, name| read_limit(fields, name).map(KeyTerm::BudgetDaily)),
-    ("budget_monthly_usd", |fields, name| read_limit(fields, name).map(KeyTerm::BudgetMonthly)),
-    ("budget_soft", |fields, name| Ok(KeyTerm::BudgetSoft(fields.bool(name)?.unwrap_or(false)))),
-    ("rate_limit_rpm", |fields, name| read_count(fields, name).map(KeyTerm::RateLimitRpm)),
-    ("max_concurrent", |fields, name| read_count(fields, name).map(KeyTerm::MaxConcurrent)),
+const CHANGEABLE: ChangeableFields<KeyChange> = ChangeableFields(&[
+    ("name", |fields, name| read_label(fields, name).map(KeyChange::Name)),
+    ("allowed_models", |fields, name| read_patterns(fields, name).map(KeyChange::AllowedModels)),
+    ("expires_at", |fields, name| read_expiry(fields, name).map(KeyChange::ExpiresAt)),
+    ("budget_usd", |fields, name| read_limit(fields, name).map(KeyChange::Budget)),
+    ("budget_daily_usd", |fields, name| read_limit(fields, name).map(KeyChange::BudgetDaily)),
+    ("budget_monthly_usd", |fields, name| read_limit(fields, name).map(KeyChange::BudgetMonthly)),
+    ("budget_soft", |fields, name| Ok(KeyChange::BudgetSoft(fields.bool(name)?.unwrap_or(false)))),
+    ("rate_limit_rpm", |fields, name| read_count(fields, name).map(KeyChange::RateLimitRpm)),
+    ("max_concurrent", |fields, name| read_count(fields, name).map(KeyChange::MaxConcurrent)),
 ]);
 
 fn read_patterns(fields: &mut Fields, name: &str) -> Result<Vec<String>, Error> {

@@ -13,7 +13,7 @@ pub(in crate::api) async fn retrieve(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Error> {
-    let payload = api.store.payload(&id, caller.scope(), Timestamp::now()).await?;
+    let payload = api.store.payloads().find(&id, caller.scope(), Timestamp::now()).await?;
     let missing = || Error::new(ErrorKind::NotFound, "No payload is stored for this request.");
     payload.and_then(|text| serde_json::from_str(&text).ok()).map(Json).ok_or_else(missing)
 }
@@ -25,10 +25,10 @@ pub(in crate::api) async fn delete(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Error> {
     let store = &api.store;
-    if store.request(&id, caller.scope()).await?.is_none() {
+    if store.requests().find(&id, caller.scope()).await?.is_none() {
         return Err(Error::new(ErrorKind::NotFound, "There is no request with this id."));
     }
-    let purged = store.purge_payload(&id, caller.scope()).await?;
+    let purged = store.payloads().purge(&id, caller.scope()).await?;
     let mut deleted = 0;
     let storage = &api.gateway.storage;
     for name in &purged.media {

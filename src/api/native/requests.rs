@@ -48,12 +48,12 @@ pub(in crate::api) async fn list(
         return Ok(stream_csv(api, filter));
     }
     let store = &api.store;
-    let listed = store.requests(&filter, &page).await?.ok_or_else(|| no_such_cursor(&page))?;
-    let items = listed.records.iter().map(|record| (record.id.clone(), request_json(record))).collect();
+    let listed = store.requests().list(&filter, &page).await?.ok_or_else(|| no_such_cursor(&page))?;
+    let items = listed.items.iter().map(|record| (record.id.clone(), request_json(record))).collect();
     let (has_older, has_newer) = (listed.has_older, listed.has_newer);
     let mut body = PageBody { path: "/v1/requests", query: &asked, items, has_older, has_newer }.into_value();
     if let Some(wanted) = summary {
-        body["summary"] = summary_json(&store.summary(&filter, wanted.group_by).await?);
+        body["summary"] = summary_json(&store.requests().summary(&filter, wanted.group_by).await?);
     }
     Ok(Json(body).into_response())
 }
@@ -65,7 +65,9 @@ fn stream_csv(api: Api, filter: Filter) -> Response {
     let rows = stream::try_unfold(None, move |after: Option<(Timestamp, String)>| {
         let (api, filter) = (api.clone(), filter.clone());
         async move {
-            let Some(records) = api.store.next_requests(&filter, after.as_ref()).await? else { return Ok(None) };
+            let Some(records) = api.store.requests().next_batch(&filter, after.as_ref()).await? else {
+                return Ok(None);
+            };
             let last = records.last().map(|record| (record.created_at, record.id.clone()));
             Ok(Some((Bytes::from(ExportFormat::Csv.rows(&records)), last)))
         }
@@ -83,7 +85,7 @@ pub(in crate::api) async fn retrieve(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Error> {
-    let record = api.store.request(&id, caller.scope()).await?;
+    let record = api.store.requests().find(&id, caller.scope()).await?;
     let missing = || Error::new(ErrorKind::NotFound, "There is no request with this id.");
     record.map(|record| Json(request_details_json(&record))).ok_or_else(missing)
 }

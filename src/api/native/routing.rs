@@ -43,10 +43,10 @@ pub(in crate::api) async fn update(
     let (store, board) = (&api.store, api.gateway.switchboard());
     for (name, operator) in &overrides {
         let state = (*operator != Operator::Active).then(|| operator.as_str());
-        store.set_route_state(name, state, Timestamp::now()).await?;
+        store.routing().set_state(name, state, Timestamp::now()).await?;
         tracing::info!(route = name, state = operator.as_str(), key = caller.key.id, "route state set by an admin");
     }
-    board.obey(store.route_states().await?.iter().filter_map(Operator::read));
+    board.obey(store.routing().states().await?.iter().filter_map(Operator::read));
     for (name, _) in overrides.iter().filter(|(_, operator)| *operator == Operator::Active) {
         board.forget(name);
     }

@@ -8,7 +8,7 @@ use crate::api::wire::fields::Fields;
 use crate::api::wire::page::{ListQuery, PageBody, no_such_cursor};
 use crate::base::{Secret, Timestamp};
 use crate::error::{Error, ErrorKind};
-use crate::store::Delivery;
+use crate::store::{Delivery, DeliveryStatus};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// The secret that signs the account's webhooks; made on first use.
 pub(in crate::api) async fn secret(State(api): State<Api>, caller: Caller) -> Result<Json<Value>, Error> {
-    let secrets = api.store.webhook_secrets(&caller.key.account_id, Timestamp::now()).await?;
+    let secrets = api.store.webhooks().secrets(&caller.key.account_id, Timestamp::now()).await?;
     Ok(Json(json!({"key": secrets.first().map(Secret::expose)})))
 }
 
@@ -33,7 +33,7 @@ pub(in crate::api) async fn rotate(
     fields.refuse_unknown(&["grace_seconds"])?;
     let now = Timestamp::now();
     let until = now.plus(Duration::from_secs(grace));
-    let secret = api.store.rotate_webhook_secret(&caller.key.account_id, now, until).await?;
+    let secret = api.store.webhooks().rotate_secret(&caller.key.account_id, now, until).await?;
     Ok(Json(json!({"key": secret.expose(), "previous_valid_until": until.rfc3339()})))
 }
 
@@ -45,14 +45,12 @@ pub(in crate::api) async fn deliveries(
 ) -> Result<Json<Value>, Error> {
     let mut query = ListQuery(asked.clone());
     let page = query.page()?;
-    let status = query.take("status");
-    if status.as_deref().is_some_and(|status| !["pending", "delivered", "failed"].contains(&status)) {
-        return Err(Error::invalid("status", "'status' should be pending, delivered or failed."));
-    }
+    let unknown = || Error::invalid("status", "'status' should be pending, delivered or failed.");
+    let status = query.take("status").map(|text| DeliveryStatus::parse(&text).ok_or_else(unknown)).transpose()?;
     query.refuse_unknown(&["status"])?;
-    let listed = api.store.webhooks(caller.scope(), status.as_deref(), &page).await?;
+    let listed = api.store.webhooks().list(caller.scope(), status, &page).await?;
     let listed = listed.ok_or_else(|| no_such_cursor(&page))?;
-    let items = listed.deliveries.iter().map(|delivery| (delivery.id.clone(), delivery_json(delivery))).collect();
+    let items = listed.items.iter().map(|delivery| (delivery.id.clone(), delivery_json(delivery))).collect();
     let (has_older, has_newer) = (listed.has_older, listed.has_newer);
     Ok(Json(PageBody { path: "/v1/webhooks/deliveries", query: &asked, items, has_older, has_newer }.into_value()))
 }
@@ -63,7 +61,7 @@ pub(in crate::api) async fn redeliver(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<Value>), Error> {
-    let delivery = api.store.redeliver_webhook(&id, caller.scope(), Timestamp::now()).await?;
+    let delivery = api.store.webhooks().redeliver(&id, caller.scope(), Timestamp::now()).await?;
     let delivery = delivery.ok_or_else(|| Error::new(ErrorKind::NotFound, "There is no delivery with this id."))?;
     Ok((StatusCode::ACCEPTED, Json(delivery_json(&delivery))))
 }

@@ -7,7 +7,7 @@ use crate::base::Timestamp;
 use crate::error::Error;
 use crate::job::{Job, Mode, Partial};
 use crate::media::{Limits, inspect_base64};
-use crate::pipeline::{Answer, Handle};
+use crate::pipeline::{GenerationResult, OutputRef};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
@@ -39,19 +39,25 @@ impl EventWriter {
     }
 
     /// One event for each finished picture, with our own fields beside OpenAI's.
-    pub(in crate::api) fn completed(&self, id: &str, created: i64, answer: &Answer, sandbox: bool) -> Vec<Bytes> {
-        let metadata = metadata_json(answer, sandbox);
-        let events = answer.deliveries.iter().flat_map(|delivery| {
+    pub(in crate::api) fn completed(
+        &self,
+        id: &str,
+        created: i64,
+        result: &GenerationResult,
+        sandbox: bool,
+    ) -> Vec<Bytes> {
+        let metadata = metadata_json(result, sandbox);
+        let events = result.deliveries.iter().flat_map(|delivery| {
             let mut body = json!({
-                "id": id, "created_at": created, "size": answer.size, "quality": self.quality,
-                "background": self.background, "output_format": answer.format, "metadata": metadata,
+                "id": id, "created_at": created, "size": result.size, "quality": self.quality,
+                "background": self.background, "output_format": result.format, "metadata": metadata,
             });
             if let Some(revised) = &delivery.revised_prompt {
                 body["revised_prompt"] = json!(revised);
             }
-            match &delivery.handle {
-                Handle::Base64(text) => self.event("completed", body, "b64_json", text),
-                Handle::Url(url) => self.event("completed", body, "url", &Bytes::from(url.clone())),
+            match &delivery.output {
+                OutputRef::Base64(text) => self.event("completed", body, "b64_json", text),
+                OutputRef::Url(url) => self.event("completed", body, "url", &Bytes::from(url.clone())),
             }
         });
         events.collect()

@@ -6,7 +6,7 @@ use super::fields::{Fields, invalid_value};
 use crate::error::Error;
 use crate::job::{Job, Mode, ResponseForm};
 use crate::media::{Format, Shaping, SizeAsk};
-use crate::pipeline::{Answer, Delivery, Estimate, Handle, Terms, dollars, provider_name};
+use crate::pipeline::{Delivery, Estimate, GenerationResult, JobOptions, OutputRef, dollars, provider_name};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
@@ -18,7 +18,7 @@ pub(in crate::api) struct ImageCall {
     pub(in crate::api) job: Job,
     pub(in crate::api) session_id: Option<String>,
     /// Set when the call is to be answered at once and run as a stored job.
-    pub(in crate::api) background: Option<Terms>,
+    pub(in crate::api) background: Option<JobOptions>,
 }
 
 /// Parses the body of `images/generations`.
@@ -113,22 +113,22 @@ pub(in crate::api) struct ImagesBody {
 
 impl ImagesBody {
     /// Writes the answer to request `id`, which came at `created` (Unix seconds).
-    pub(in crate::api) fn write(id: &str, created: i64, answer: &Answer, sandbox: bool) -> Self {
+    pub(in crate::api) fn write(id: &str, created: i64, result: &GenerationResult, sandbox: bool) -> Self {
         let head = json!({
-            "id": id, "created": created, "size": answer.size, "output_format": answer.format,
+            "id": id, "created": created, "size": result.size, "output_format": result.format,
         });
-        let mut chunks = Vec::with_capacity(answer.deliveries.len() * 3 + 2);
+        let mut chunks = Vec::with_capacity(result.deliveries.len() * 3 + 2);
         let mut text = head.to_string();
         text.pop();
         text.push_str(",\"data\":[");
-        for (index, delivery) in answer.deliveries.iter().enumerate() {
+        for (index, delivery) in result.deliveries.iter().enumerate() {
             if index > 0 {
                 text.push(',');
             }
             write_item(delivery, &mut text, &mut chunks);
         }
         text.push_str("],\"metadata\":");
-        text.push_str(&metadata_json(answer, sandbox).to_string());
+        text.push_str(&metadata_json(result, sandbox).to_string());
         text.push('}');
         chunks.push(Bytes::from(text));
         Self { chunks }
@@ -140,12 +140,12 @@ impl ImagesBody {
 }
 
 fn write_item(delivery: &Delivery, text: &mut String, chunks: &mut Vec<Bytes>) {
-    match &delivery.handle {
-        Handle::Url(url) => {
+    match &delivery.output {
+        OutputRef::Url(url) => {
             text.push_str("{\"url\":");
             text.push_str(&json!(url).to_string());
         }
-        Handle::Base64(picture) => {
+        OutputRef::Base64(picture) => {
             text.push_str("{\"b64_json\":\"");
             chunks.push(Bytes::from(std::mem::take(text)));
             chunks.push(picture.clone());
@@ -159,25 +159,25 @@ fn write_item(delivery: &Delivery, text: &mut String, chunks: &mut Vec<Bytes>) {
     text.push('}');
 }
 
-/// The `metadata` of an answer.
-pub(super) fn metadata_json(answer: &Answer, sandbox: bool) -> Value {
+/// The `metadata` of an result.
+pub(super) fn metadata_json(result: &GenerationResult, sandbox: bool) -> Value {
     let mut metadata = json!({
-        "model": answer.model,
-        "executed_model": answer.executed_model,
-        "provider": answer.provider,
-        "provider_name": provider_name(&answer.provider),
-        "cost": dollars(answer.bill.cost),
+        "model": result.model,
+        "executed_model": result.executed_model,
+        "provider": result.provider,
+        "provider_name": provider_name(&result.provider),
+        "cost": dollars(result.costs.cost),
         "cost_currency": "USD",
-        "cost_source": answer.bill.source,
-        "attempts": answer.attempts,
-        "adjustments": answer.adjustments,
-        "timing": answer.timing,
+        "cost_source": result.costs.source,
+        "attempts": result.attempts,
+        "adjustments": result.adjustments,
+        "timing": result.timing,
     });
-    if let Some(note) = &answer.bill.note {
+    if let Some(note) = &result.costs.note {
         metadata["cost_note"] = json!(note);
     }
-    if answer.bill.uncertain.micros() > 0 {
-        metadata["cost_uncertain"] = dollars(Some(answer.bill.uncertain));
+    if result.costs.uncertain.micros() > 0 {
+        metadata["cost_uncertain"] = dollars(Some(result.costs.uncertain));
     }
     if sandbox {
         metadata["sandbox"] = json!(true);

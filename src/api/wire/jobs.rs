@@ -1,7 +1,7 @@
 //! Stored jobs as callers see them: videos, and images made in the background.
 
 use crate::base::Timestamp;
-use crate::pipeline::{Made, View, dollars, provider_name};
+use crate::pipeline::{JobView, OutputFile, dollars, provider_name};
 use crate::store::{JobRow, JobStatus};
 use serde_json::{Value, json};
 
@@ -15,13 +15,13 @@ const fn public_status(status: JobStatus) -> &'static str {
     }
 }
 
-fn error_json(view: &View) -> Value {
+fn error_json(view: &JobView) -> Value {
     view.error.as_ref().map_or(Value::Null, |(code, message)| json!({"code": code, "message": message}))
 }
 
 /// A video object as OpenAI has it, with our additional fields.
-pub(in crate::api) fn video_json(row: &JobRow, view: &View) -> Value {
-    let output = |(link, made): &(String, Made)| {
+pub(in crate::api) fn video_json(row: &JobRow, view: &JobView) -> Value {
+    let output = |(link, made): &(String, OutputFile)| {
         let seconds = made.millis.map(|millis| json!(f64::from(u32::try_from(millis).unwrap_or(u32::MAX)) / 1000.0));
         json!({
             "url": link,
@@ -56,7 +56,7 @@ pub(in crate::api) fn video_json(row: &JobRow, view: &View) -> Value {
 }
 
 /// Images made in the background; `data` once they are there.
-pub(in crate::api) fn images_json(row: &JobRow, view: &View, data: Option<Vec<Value>>) -> Value {
+pub(in crate::api) fn images_json(row: &JobRow, view: &JobView, data: Option<Vec<Value>>) -> Value {
     let mut body = json!({
         "id": row.id,
         "object": "image.generation",
@@ -82,7 +82,7 @@ pub(in crate::api) fn images_json(row: &JobRow, view: &View, data: Option<Vec<Va
     body
 }
 
-fn metadata_json(row: &JobRow, view: &View) -> Value {
+fn metadata_json(row: &JobRow, view: &JobView) -> Value {
     let mut metadata = json!({
         "model": view.model,
         "executed_model": view.executed_model,

@@ -4,7 +4,7 @@ use super::call_parameters::{CallKind, read_call_parameters};
 use super::fields::{Fields, invalid_value};
 use crate::error::Error;
 use crate::job::{Job, Mode};
-use crate::pipeline::Terms;
+use crate::pipeline::JobOptions;
 use axum::http::HeaderMap;
 use serde_json::{Map, Value};
 
@@ -19,7 +19,7 @@ const MAX_METADATA_BYTES: usize = 16 * 1024;
 pub(in crate::api) struct VideoCall {
     /// The job; its inputs decide its mode.
     pub(in crate::api) job: Job,
-    pub(in crate::api) options: Terms,
+    pub(in crate::api) options: JobOptions,
     pub(in crate::api) session_id: Option<String>,
 }
 
@@ -38,7 +38,7 @@ pub(in crate::api) fn read_video(fields: Map<String, Value>, prompt_optional: bo
 }
 
 /// Takes `webhook_url`, `metadata` and `media_retention`.
-fn take_job_options(fields: &mut Fields) -> Result<Terms, Error> {
+fn take_job_options(fields: &mut Fields) -> Result<JobOptions, Error> {
     let media_retention = fields.take("media_retention");
     let metadata = match fields.take("metadata").or_else(|| take_members(fields, "metadata")) {
         // Forms send it as text.
@@ -53,7 +53,7 @@ fn take_job_options(fields: &mut Fields) -> Result<Terms, Error> {
     if metadata.as_ref().is_some_and(|object| object.to_string().len() > MAX_METADATA_BYTES) {
         return Err(Error::invalid("metadata", format!("'metadata' has at most {MAX_METADATA_BYTES} bytes.")));
     }
-    Ok(Terms { webhook_url: fields.string("webhook_url")?, metadata, media_retention, remixed_from: None })
+    Ok(JobOptions { webhook_url: fields.string("webhook_url")?, metadata, media_retention, remixed_from: None })
 }
 
 /// An object that a form spells member by member: `metadata[order]`, as OpenAI's SDKs do.
@@ -72,7 +72,7 @@ fn take_members(fields: &mut Fields, name: &str) -> Option<Value> {
 pub(in crate::api) fn take_background(
     fields: &mut Map<String, Value>,
     headers: &HeaderMap,
-) -> Result<Option<Terms>, Error> {
+) -> Result<Option<JobOptions>, Error> {
     let prefers =
         headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()).any(|value| {
             value.split([',', ';']).any(|preference| preference.trim().eq_ignore_ascii_case("respond-async"))

@@ -5,17 +5,16 @@ mod choose;
 mod health;
 mod queue;
 mod rules;
+mod settings;
 mod switchboard;
 
 pub use choose::{Preferences, Sort};
 pub use health::Standing;
 pub use rules::{Rule, Rules};
+pub use settings::Settings;
 pub use switchboard::{Operator, Report, Switchboard};
 
 pub(super) use choose::{Choice, Excluded, View};
-pub(super) use health::Thresholds;
-pub(super) use rules::read_rules;
-pub(super) use switchboard::Pick;
-
 #[cfg(test)]
-mod tests;
+pub(super) use rules::{Others, Share};
+pub(super) use switchboard::Pick;
