@@ -1,5 +1,5 @@
 //! A global budget for request bodies in memory. A request reserves its Content-Length before it is read, or gets 503: a
-//! hundred uploads at once must not decide how much memory this process has.
+//! hundred uploads at once must not exhaust the memory of this process.
 
 use crate::error::{Error, ErrorKind};
 use axum::body::Body;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// How long a refused body may take to arrive.
+/// Time limit for the rest of a refused body to arrive.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes that one permit of the semaphore stands for.

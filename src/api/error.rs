@@ -50,7 +50,7 @@ fn status(error: &Error) -> StatusCode {
             Some(408 | 504 | 524) => StatusCode::GATEWAY_TIMEOUT,
             _ => StatusCode::BAD_GATEWAY,
         },
-        // Nobody reads this answer; in logs and metrics 499 stands for a client that closed its request.
+        // The caller is gone; in logs and metrics 499 stands for a client that closed its request.
         ErrorKind::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
         ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
         ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

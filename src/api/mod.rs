@@ -7,7 +7,7 @@
 //! - `jobs`: stored jobs: retrieve, list, cancel, delete, download.
 //! - `models`, `media`, `health`: endpoints that only read.
 //! - `middleware`, `caller`, `body`: request id and concurrency limit, authentication, reading bodies within bounds.
-//! - `state`, `body_budget`: what handlers share.
+//! - `state`, `body_budget`: what all handlers share.
 //! - `wire`: JSON bodies to domain types and back; `error`: the error envelope.
 
 mod body;

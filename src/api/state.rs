@@ -1,4 +1,4 @@
-//! What handlers share.
+//! The state that all handlers share.
 
 use super::body_budget::BodyBudget;
 use super::settings::Settings;

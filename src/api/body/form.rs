@@ -28,7 +28,6 @@ fn header_text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// Whether the body is a form.
 pub(in crate::api) fn is_form(headers: &HeaderMap) -> bool {
     header_text(headers, header::CONTENT_TYPE).unwrap_or_default().trim_start().starts_with("multipart/form-data")
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-/// The parameters that hold pictures or videos, besides `mask`, in the order in which they count.
+/// The parameters that hold pictures or videos, besides `mask`, in the order in which their contents are numbered.
 pub(in crate::api) const INPUT_PARAMETERS: [&str; 7] =
     ["input_reference", "image", "images", "image_url", "image_base64", "video", "video_url"];
 
@@ -15,7 +15,7 @@ pub(in crate::api) enum InputSource {
     Text(String),
 }
 
-/// Whether a form part of that name holds a picture or a video: `image`, `image[]`, `image[0]`, `images[]`, `mask`, …
+/// True for the names of form parts that hold a picture or a video: `image`, `image[]`, `image[0]`, `images[]`, `mask`, …
 pub(super) fn is_input(name: &str) -> bool {
     let stem = name.split('[').next().unwrap_or_default();
     stem == "mask" || INPUT_PARAMETERS.contains(&stem)

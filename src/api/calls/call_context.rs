@@ -27,7 +27,7 @@ struct CallQuery {
 pub(in crate::api) struct CallContext {
     pub(super) info: RequestInfo,
     pub(super) concurrency: ConcurrencyPermit,
-    /// Whether only the price is asked for.
+    /// Only the price is asked for.
     pub(super) dry_run: bool,
     pub(super) caller: Caller,
     pub(super) meta: RequestMeta,

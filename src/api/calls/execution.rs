@@ -9,7 +9,7 @@ use axum::response::Response;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument;
 
-/// What a call holds until it needs its body no longer, even if its caller hangs up before.
+/// Permits that a call holds until no provider needs its body any more, even when its caller has hung up.
 pub(super) struct HeldPermits {
     _concurrency: ConcurrencyPermit,
     _body: BudgetPermit,

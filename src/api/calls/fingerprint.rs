@@ -4,7 +4,8 @@ use crate::api::body::InputSource;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-/// A hash over what was asked for. Parts are told apart by their lengths, and an object's members count in any order.
+/// A hash over path, fields and files. Each part is preceded by its length, so that parts cannot run into each other; an
+/// object's members count in any order.
 #[derive(Debug)]
 pub(super) struct Fingerprint(Sha256);
 

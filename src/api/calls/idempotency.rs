@@ -1,16 +1,15 @@
 //! `Idempotency-Key`: the same key and body get the outcome of the first request, errors included, on any replica and for
 //! a day. The same key with another body is refused; while the first is running, later ones wait for it.
 //!
-//! What a crash leaves: a claim whose owner is gone and which has no outcome. It is never run again, because something may
-//! have been bought under it. Whoever comes with that key is told so, with the id of the request, whose row in the log
-//! says what is known.
+//! A crash leaves a claim without an owner and without an outcome. It is never run again, because something may have been
+//! bought under it. A repeated request gets an error with the id of the first one, whose row in the log has what is known.
 
 use super::call_context::{CallBody, CallContext};
 use super::fingerprint::Fingerprint;
 use crate::api::middleware::REQUEST_ID;
 use crate::api::state::Api;
 use crate::api::wire::routing::read_timeout;
-use crate::base::Timestamp;
+use crate::base::{Backoff, Timestamp};
 use crate::error::{Error, ErrorKind};
 use crate::store::{Claim, ExistingClaim, OutcomeBody, Record, Status, StoredOutcome};
 use axum::body::Body;
@@ -24,18 +23,22 @@ use std::convert::Infallible;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Says that an answer is an earlier one.
+/// Marks a replayed answer.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// Longest key, in characters.
 const MAX_KEY_LENGTH: usize = 256;
 /// Answers up to so many bytes are stored in the database, larger ones beside the media.
 const MAX_INLINE_BYTES: usize = 64 * 1024;
-/// How often a waiting request looks: at first, and at most.
-const LOOK: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(500));
-/// How long after the end of its row a request may still be writing its outcome.
-const WRITE_TIME: Duration = Duration::from_secs(30);
-/// Added to the longest request before a claim without an outcome counts as abandoned; what replicas' clocks may differ by
-/// is in it.
+/// Delays between looks for the outcome of the first request.
+const POLL_BACKOFF: Backoff = Backoff::new(Duration::from_millis(25), Duration::from_millis(500));
+/// Delays between tries to store an outcome.
+const STORE_BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+/// Tries to store an outcome.
+const STORE_TRIES: u32 = 3;
+/// Time after the end of its row in which a request may still be storing its outcome.
+const STORE_TIME: Duration = Duration::from_secs(30);
+/// Added to the longest request before a claim without an outcome counts as abandoned. Covers clocks that differ between
+/// replicas.
 const CLAIM_GRACE: Duration = Duration::from_mins(2);
 
 /// The idempotency key of a call, with the fingerprint of its body.
@@ -84,13 +87,14 @@ impl IdempotencyGuard {
     /// Claims the key for this request, or waits for the answer of the request that has claimed it.
     async fn acquire(&self, api: &Api) -> Result<Acquired, Error> {
         let store = &api.store;
-        let mut pause = LOOK.0;
+        let mut looks = 0;
         loop {
+            looks += 1;
             let now = Timestamp::now();
             if store.idempotency().claim(&self.claim, now).await? {
                 return Ok(Acquired::New);
             }
-            // None: given back or expired a moment ago, so it can be claimed.
+            // None: released or expired a moment ago, so it can be claimed.
             let Some(claimed) = store.idempotency().find(&self.claim, now).await? else { continue };
             if claimed.fingerprint != self.claim.fingerprint {
                 let text = "This Idempotency-Key was used for another request. Use a new key for a new request.";
@@ -103,13 +107,13 @@ impl IdempotencyGuard {
             if is_abandoned(&claimed, row.as_ref(), now, api.gateway.max_wait()) {
                 return Err(interrupted(&claimed, row.as_ref()));
             }
+            let pause = POLL_BACKOFF.delay(looks);
             if Instant::now() + pause >= self.deadline {
-                let text = "The first request with this Idempotency-Key is still running. Ask again with the same key.";
+                let text = "The first request with this Idempotency-Key is still running. Retry with the same key.";
                 let retry_after = Some(Duration::from_secs(1));
                 return Err(Error { retry_after, ..Error::new(ErrorKind::Timeout, text) });
             }
             sleep(pause).await;
-            pause = (pause * 2).min(LOOK.1);
         }
     }
 
@@ -136,19 +140,19 @@ impl IdempotencyGuard {
             headers: stored_headers(&parts.headers),
             body: store_body(api, &chunks).await,
         };
-        self.write_outcome(api, &stored).await;
+        self.store_outcome(api, &stored).await;
         let chunks = stream::iter(chunks.into_iter().map(Ok::<Bytes, Infallible>));
         Ok(Response::from_parts(parts, Body::from_stream(chunks)))
     }
 
-    /// The purchase is made and in the books; an outcome that cannot be written costs the replay only.
-    async fn write_outcome(&self, api: &Api, outcome: &StoredOutcome) {
-        for pause in [100, 400, 1600] {
+    /// The purchase is made and in the ledger; an outcome that cannot be stored costs only the replay.
+    async fn store_outcome(&self, api: &Api, outcome: &StoredOutcome) {
+        for tries in 1..=STORE_TRIES {
             match api.store.idempotency().store_outcome(&self.claim, outcome).await {
                 Ok(_) => return,
-                Err(failure) => tracing::warn!(%failure, "failed to write the outcome of an idempotency key"),
+                Err(failure) => tracing::warn!(%failure, "failed to store the outcome of an idempotency key"),
             }
-            sleep(Duration::from_millis(pause)).await;
+            sleep(STORE_BACKOFF.delay(tries)).await;
         }
     }
 }
@@ -167,7 +171,7 @@ pub(super) async fn run_once(
     }
 }
 
-/// Whether nobody can still be working on a claim: its row is closed, or it is older than any request can be.
+/// True when no process can still be working on a claim: its row is closed, or it is older than any request can be.
 fn is_abandoned(claimed: &ExistingClaim, row: Option<&Record>, now: Timestamp, longest: Duration) -> bool {
     if claimed.created_at.plus(longest + CLAIM_GRACE) < now {
         return true;
@@ -175,19 +179,19 @@ fn is_abandoned(claimed: &ExistingClaim, row: Option<&Record>, now: Timestamp, l
     let closed = row.filter(|row| !matches!(row.status, Status::Pending | Status::Processing));
     closed.is_some_and(|row| {
         let lasted = Duration::from_millis(row.duration_ms.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0));
-        row.error_code.as_deref() == Some("INTERRUPTED") || row.created_at.plus(lasted + WRITE_TIME) < now
+        row.error_code.as_deref() == Some("INTERRUPTED") || row.created_at.plus(lasted + STORE_TIME) < now
     })
 }
 
 fn interrupted(claimed: &ExistingClaim, row: Option<&Record>) -> Error {
     let known = match row.map(|row| row.status) {
-        Some(Status::Completed) => "it was completed, but its answer was not kept",
-        Some(Status::Rejected | Status::UpstreamFailure) => "it failed, and its answer was not kept",
+        Some(Status::Completed) => "it was completed, but its answer was not stored",
+        Some(Status::Rejected | Status::UpstreamFailure) => "it failed, and its answer was not stored",
         _ => "the gateway stopped while it was running, and it may have been bought",
     };
     let id = &claimed.request_id;
     let text = format!(
-        "The request with this Idempotency-Key is {id}: {known}. GET /v1/requests/{id} says more. Use a new key to ask again."
+        "The request with this Idempotency-Key is {id}: {known}. See GET /v1/requests/{id}. Use a new key for another attempt."
     );
     Error::new(ErrorKind::Interrupted, text)
 }
@@ -232,7 +236,7 @@ async fn store_body(api: &Api, chunks: &[Bytes]) -> OutcomeBody {
     }
 }
 
-/// Headers that say something about the answer. Its length follows from the body.
+/// The headers of an answer, without its length, which follows from the body.
 fn stored_headers(headers: &HeaderMap) -> Vec<(String, String)> {
     let pairs = headers.iter().filter(|(name, _)| *name != header::CONTENT_LENGTH);
     pairs.filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned()))).collect()

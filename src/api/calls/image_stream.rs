@@ -21,7 +21,7 @@ use tokio::time::sleep;
 use tokio_util::sync::DropGuard;
 use tracing::Instrument;
 
-/// How long the headers are held back, so that an early error still has its status: most are found within it.
+/// The headers wait this long for an early error, which then still has its status: most errors come within it.
 const HEADER_DELAY: Duration = Duration::from_secs(1);
 /// A comment goes out after so long a silence, for proxies that close quiet connections.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
@@ -39,7 +39,7 @@ struct EventStream {
     is_finished: bool,
 }
 
-/// Buys the pictures in a task of its own, which goes on, and into the ledger, when nobody reads the stream any more.
+/// Buys the pictures in a task of its own, which runs to its end, and into the ledger, when the caller stops reading.
 pub(super) async fn respond(api: &Api, job: Job, info: RequestInfo, held: HeldPermits) -> Result<Response, Error> {
     let cancel_on_drop = Some(info.hung_up.clone().drop_guard());
     let (sender, partials) = mpsc::channel(MAX_WAITING_PARTIALS);

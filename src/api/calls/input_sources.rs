@@ -17,7 +17,7 @@ use tokio::time::Instant;
 const MAX_INPUTS: usize = 16;
 /// The parameter that may name a video that was made here.
 const VIDEO: &str = "video";
-/// How long a caller's link may take.
+/// Time limit of a caller's link.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The pictures and videos of a call before they are fetched: by parameter name, in order.

@@ -11,8 +11,8 @@ type ReadChange<T> = fn(&mut Fields, &str) -> Result<T, Error>;
 pub(super) struct ChangeableFields<T: 'static>(pub(super) &'static [(&'static str, ReadChange<T>)]);
 
 impl<T> ChangeableFields<T> {
-    /// Reads the fields that are present, `null` included, and refuses unknown ones. `others` are known besides and were
-    /// read before.
+    /// Reads the fields that are present, `null` included, and refuses unknown ones. `others`: fields that the
+    /// caller has read already.
     pub(super) fn read(&self, mut fields: Fields, others: &[&str]) -> Result<Vec<T>, Error> {
         let mut changes = Vec::new();
         for (name, read) in self.0 {

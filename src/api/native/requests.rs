@@ -59,7 +59,7 @@ pub(in crate::api) async fn list(
 }
 
 /// Every match, oldest first, read as fast as the caller takes it. When the database fails halfway the connection is
-/// aborted, so that nobody takes a part for the whole.
+/// aborted, so that a part is not taken for the whole.
 fn stream_csv(api: Api, filter: Filter) -> Response {
     let head = stream::once(async { Ok::<_, StoreError>(Bytes::from(ExportFormat::Csv.head())) });
     let rows = stream::try_unfold(None, move |after: Option<(Timestamp, String)>| {

@@ -19,8 +19,8 @@ pub(in crate::api) async fn retrieve(State(api): State<Api>, caller: Caller) -> 
     Ok(Json(report_json(&api)))
 }
 
-/// Sets states: `{"route": "fal", "state": "draining"}`, or several in `routes`. The health of a route that
-/// becomes active again is reset.
+/// Sets states: `{"route": "fal", "state": "draining"}`, or several in `routes`. A route that becomes active
+/// again starts with fresh health.
 pub(in crate::api) async fn update(
     State(api): State<Api>,
     caller: Caller,

@@ -8,7 +8,7 @@ use crate::media::SizeAsk;
 /// Longest prompt that any route takes, in characters.
 pub(super) const MAX_PROMPT: usize = 100_000;
 
-/// How image and video calls differ in their common parameters.
+/// The differences between image and video calls in these parameters.
 pub(super) struct CallKind {
     pub(super) mode: Mode,
     pub(super) max_n: u64,

@@ -71,7 +71,7 @@ impl Fields {
         list.map(Some).ok_or_else(|| invalid_value(name, "a list of strings", &value))
     }
 
-    /// Refuses parameters that nobody has read.
+    /// Refuses the parameters that are left.
     pub(in crate::api) fn refuse_unknown(self, known: &[&str]) -> Result<(), Error> {
         match self.0.keys().next() {
             None => Ok(()),

@@ -36,7 +36,7 @@ impl ListQuery {
         Ok(Page { limit, cursor })
     }
 
-    /// Refuses parameters that nobody has read.
+    /// Refuses the parameters that are left.
     pub(in crate::api) fn refuse_unknown(self, known: &[&str]) -> Result<(), Error> {
         match self.0.keys().next() {
             None => Ok(()),

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// How a parameter reaches a provider, by the hosted service's terms.
+/// The way of a parameter to a provider, in the hosted service's terms.
 #[derive(Clone, Copy)]
 enum Badge {
     /// Unchanged.
@@ -108,7 +108,7 @@ struct SchemaBuilder<'a> {
     routes: &'a [&'a Arc<Route>],
 }
 
-/// How a parameter reaches a route, with details. `None`: the route does not take it.
+/// A route's support of a parameter, with details. `None`: the route does not take it.
 type RouteSupport = Option<(Badge, Value)>;
 
 impl SchemaBuilder<'_> {
