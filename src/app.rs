@@ -1,10 +1,11 @@
 //! The one place that wires: every room from its settings, the listeners, the stop.
 
 pub mod lists;
+mod maintenance;
 mod reload;
 
 use crate::api::Api;
-use crate::base::{Live, Secret, Timestamp};
+use crate::base::{Live, Secret};
 use crate::catalog::{self, Catalog, Overlay};
 use crate::config::{Config, Problems, Provider, WeightedKey};
 use crate::media::storage::{Storage, StorageError};
@@ -19,7 +20,7 @@ use crate::sandbox::Sandbox;
 use crate::store::{NewKey, Store, StoreError};
 use crate::telemetry;
 use futures::future::BoxFuture;
-use metrics_exporter_prometheus::PrometheusHandle;
+use maintenance::{maintain_log, settle_interrupted, sweep_media, watch_routes};
 use reload::Reloadable;
 use std::io;
 use std::net::SocketAddr;
@@ -32,13 +33,6 @@ use tokio::time::timeout;
 
 /// Models that no single provider's file owns.
 const MODELS: &str = include_str!("../config/catalog/models.toml");
-/// How often the request log is looked after.
-const TEND: Duration = Duration::from_mins(1);
-/// How often expired media are deleted.
-const SWEEP: Duration = Duration::from_mins(5);
-/// How often the states of routes are read.
-const WATCH: Duration = Duration::from_secs(5);
-
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -184,8 +178,8 @@ async fn start_parts(config: &Config) -> Result<Running, StartError> {
             .map_err(|error| StartError::Client(error.to_string()))?,
         settings: config.webhooks.clone(),
     };
-    aside.push(tokio::spawn(sweep(storage, store.clone(), stopped.clone())));
-    aside.push(tokio::spawn(tend(store.clone(), config.clone(), stopped.clone())));
+    aside.push(tokio::spawn(sweep_media(storage, store.clone(), stopped.clone())));
+    aside.push(tokio::spawn(maintain_log(store.clone(), config.clone(), stopped.clone())));
     aside.push(tokio::spawn(reload::watch(reloadables, stopped.clone())));
     // Last of what can fail: a first key is shown once, so it is made only by a start that succeeds.
     let first_key = prepare_keys(&store, &config.auth.bootstrap_key).await?;
@@ -322,17 +316,6 @@ async fn prepare_keys(store: &Store, bootstrap: &Secret) -> Result<Option<Secret
     Ok(Some(secret))
 }
 
-/// Rows that a crash left open. On a shared database, only those that no replica can still be working on.
-async fn settle_interrupted(store: &Store, config: &Config) -> Result<(), StoreError> {
-    let shared = config.database.url.starts_with("postgres");
-    let grace = if shared { Duration::from_secs(config.routing.deadline_seconds + 120) } else { Duration::ZERO };
-    let settled = store.requests().settle_interrupted(Timestamp::now().minus(grace)).await?;
-    if settled > 0 {
-        tracing::warn!(settled, "requests that a crash interrupted were closed; their estimates are marked uncertain");
-    }
-    Ok(())
-}
-
 async fn bind(address: &str, setting: &'static str) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|error| StartError::Listen(address.to_owned(), error, setting))
 }
@@ -352,49 +335,6 @@ fn serve_sandbox(sandbox: Sandbox, listener: TcpListener, stopped: watch::Receiv
             tracing::error!(%error, "the sandbox stopped");
         }
     })
-}
-
-async fn sweep(storage: Storage, store: Store, mut stopped: watch::Receiver<bool>) {
-    while timeout(SWEEP, stopped.changed()).await.is_err() {
-        match storage.sweep().await {
-            Ok(0) => {}
-            Ok(deleted) => tracing::debug!(deleted, "expired media deleted"),
-            Err(error) => tracing::warn!(%error, "expired media could not be deleted"),
-        }
-        if let Err(error) = store.idempotency().remove_expired(Timestamp::now()).await {
-            tracing::warn!(%error, "expired idempotency keys could not be deleted");
-        }
-    }
-}
-
-/// Takes over what operators said on other replicas, and keeps the metrics small.
-async fn watch_routes(board: Switchboard, store: Store, metrics: PrometheusHandle, mut stopped: watch::Receiver<bool>) {
-    while timeout(WATCH, stopped.changed()).await.is_err() {
-        metrics.run_upkeep();
-        match store.routing().states().await {
-            Ok(states) => board.obey(states.iter().filter_map(Operator::read)),
-            Err(error) => tracing::debug!(%error, "the states of routes could not be read"),
-        }
-    }
-}
-
-/// What the log needs now and then: partitions ahead of time, old months and payloads forgotten, rows settled that another
-/// replica left behind.
-async fn tend(store: Store, config: Config, mut stopped: watch::Receiver<bool>) {
-    while timeout(TEND, stopped.changed()).await.is_err() {
-        let now = Timestamp::now();
-        let shared = config.database.url.starts_with("postgres");
-        let done = async {
-            if shared {
-                settle_interrupted(&store, &config).await?;
-            }
-            store.requests().maintain(now, config.database.retention_months).await?;
-            store.payloads().remove_expired(now).await.map(drop)
-        };
-        if let Err(error) = done.await {
-            tracing::warn!(%error, "the upkeep of the request log has to wait");
-        }
-    }
 }
 
 async fn until(mut stopped: watch::Receiver<bool>) {

@@ -65,9 +65,10 @@ const LAYERS: &[(&str, &str)] = &[
     ),
     (
         "store",
-        "jobs        -> webhooks ledger db
-         ledger      -> keys webhooks db
-         keys        -> db
+        "open        -> jobs keys ledger webhooks idempotency routing db
+         jobs        -> webhooks ledger db
+         keys        -> ledger webhooks db
+         ledger      -> webhooks db
          webhooks    -> db
          idempotency -> db
          routing     -> db

@@ -1,9 +1,9 @@
 //! The end of a stored job: completed, failed, cancelled or out of time. Written to the request log first, then to the job.
 
-use super::run::{ActiveJob, JobEnd, LeasedRow};
+use super::context::WorkerContext;
+use super::leased_row::{ActiveJob, JobEnd, LeasedRow};
 use super::state::JobView;
 use super::webhooks::event_of;
-use super::worker::WorkerContext;
 use crate::base::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::job::ResponseForm;

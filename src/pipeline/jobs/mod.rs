@@ -1,6 +1,8 @@
 //! Stored jobs: videos, and images in the background. They outlive their request and the process that took them.
 
 mod completion;
+mod context;
+mod leased_row;
 mod run;
 mod state;
 mod submit;

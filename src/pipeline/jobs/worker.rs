@@ -1,16 +1,17 @@
 //! Works on stored jobs: leases those that nobody holds, keeps waiting ones in a queue by time, and renews its leases. A
 //! waiting job is a small entry here; a task runs only while a provider is being asked.
 
-use super::run::ActiveJob;
+use super::context::WorkerContext;
+use super::leased_row::ActiveJob;
 use super::submit::{JobReceivers, Jobs};
-use crate::base::{Backoff, Timestamp};
+use crate::base::Timestamp;
 use crate::pipeline::engine::Interrupt;
-use crate::store::{JobSave, LeasedJob, Store, StoreError};
+use crate::store::LeasedJob;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
@@ -18,51 +19,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, tim
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Jobs leased in one go.
 const LEASE_BATCH: u32 = 256;
-/// Writes in one transaction.
-const WRITE_BATCH: usize = 256;
-/// A write is tried so often before its job is put back into the queue.
-const WRITE_TRIES: u32 = 3;
-const WRITE_BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(1));
 /// The delay before a job is tried again when the database is unavailable.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// The time limit for provider calls at shutdown. Those that are cut off are found by their intents.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 /// The interval between sweeps of old jobs.
 const SWEEP_INTERVAL: Duration = Duration::from_mins(10);
-
-/// A write that waits for its transaction.
-type Writing = (JobSave, oneshot::Sender<Result<bool, StoreError>>);
-
-/// What the tasks of jobs share.
-pub(super) struct WorkerContext {
-    pub(super) jobs: Jobs,
-    writes: mpsc::Sender<Writing>,
-    /// Until when this process's leases hold, by its own clock.
-    held_until: Mutex<Instant>,
-}
-
-impl WorkerContext {
-    /// Whether this process may still act on its jobs: some time is left for a call to be sent.
-    pub(super) fn lease_holds(&self) -> bool {
-        let until = *self.held_until.lock().unwrap_or_else(PoisonError::into_inner);
-        Instant::now() + self.jobs.settings.lease() / 4 < until
-    }
-
-    /// Writes a job. Retries while the database is unavailable and the lease may hold.
-    pub(super) async fn write(&self, save: JobSave) -> Result<(), Interrupt> {
-        for failures in 1..=WRITE_TRIES {
-            let (done, told) = oneshot::channel();
-            self.writes.send((save.clone(), done)).await.map_err(|_| Interrupt::LeaseLost)?;
-            match told.await {
-                Ok(Ok(true)) => return Ok(()),
-                Ok(Ok(false)) | Err(_) => return Err(Interrupt::LeaseLost),
-                Ok(Err(error)) => tracing::warn!(%error, job.id = %save.id, "a job could not be written; will retry"),
-            }
-            sleep(WRITE_BACKOFF.delay(failures)).await;
-        }
-        Err(Interrupt::StorageUnavailable)
-    }
-}
 
 /// The job after its task, unless it is over or lost, and the delay before the next one if that is not its due time.
 type StepResult = Option<(ActiveJob, Option<Duration>)>;
@@ -82,10 +44,8 @@ pub struct Worker {
 impl Worker {
     /// Works until `stopped`. The future ends when its leases are released.
     pub async fn run(jobs: Jobs, receivers: JobReceivers, stopped: watch::Receiver<bool>) {
-        let (writes, waiting) = mpsc::channel(WRITE_BATCH * 4);
-        let writer = tokio::spawn(write(jobs.store.clone(), waiting));
-        let held_until = Mutex::new(Instant::now() + jobs.settings.lease());
-        let context = Arc::new(WorkerContext { jobs, writes, held_until });
+        let (context, writer) = WorkerContext::start(jobs);
+        let context = Arc::new(context);
         let worker = Self {
             context: Arc::clone(&context),
             waiting: HashMap::new(),
@@ -250,7 +210,7 @@ async fn renew(context: Arc<WorkerContext>) {
         tick.tick().await;
         let (begun, now) = (Instant::now(), Timestamp::now());
         match jobs.store.jobs().renew_leases(&jobs.owner, now, now.plus(lease)).await {
-            Ok(_) => *context.held_until.lock().unwrap_or_else(PoisonError::into_inner) = begun + lease,
+            Ok(_) => context.extend_lease(begun + lease),
             Err(error) => tracing::warn!(%error, "job leases could not be renewed; will retry"),
         }
     }
@@ -282,33 +242,6 @@ async fn sweep(context: Arc<WorkerContext>) {
         for swept in [jobs.store.jobs().remove_ended(before).await, jobs.store.webhooks().remove_ended(before).await] {
             if let Err(error) = swept {
                 tracing::warn!(%error, "old jobs could not be deleted; will retry");
-            }
-        }
-    }
-}
-
-/// Writes what arrives together in one transaction. A write that the database refuses does not take others with it.
-async fn write(store: Store, mut waiting: mpsc::Receiver<Writing>) {
-    let mut batch: Vec<Writing> = Vec::with_capacity(WRITE_BATCH);
-    while waiting.recv_many(&mut batch, WRITE_BATCH).await > 0 {
-        let saves: Vec<JobSave> = batch.iter().map(|(save, _)| save.clone()).collect();
-        match store.jobs().save(&saves).await {
-            Ok(held) => {
-                for ((_, done), held) in batch.drain(..).zip(held) {
-                    // Nobody waiting is fine: the step was cut off by a stop.
-                    let _ = done.send(Ok(held));
-                }
-            }
-            Err(error) if batch.len() == 1 => {
-                for (_, done) in batch.drain(..) {
-                    let _ = done.send(Err(StoreError::Unwritten(error.to_string())));
-                }
-            }
-            Err(_) => {
-                for (save, done) in batch.drain(..) {
-                    let alone = store.jobs().save(std::slice::from_ref(&save)).await;
-                    let _ = done.send(alone.map(|held| held.first().copied().unwrap_or(false)));
-                }
             }
         }
     }

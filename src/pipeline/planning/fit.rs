@@ -1,34 +1,14 @@
 //! A job meets a route: what the route is asked for (the brief), what we still owe (the debts), and what was changed
 //! or dropped on the way (the adjustments). Pure.
 
+use super::adjustment::Adjustment;
+use super::params::{put_inputs, set_param};
 use super::scale::{Enlarged, settle_scale};
 use crate::base::id;
-use crate::catalog::{InputForm, InputShape, Route, SizeChoice};
+use crate::catalog::{InputForm, Route, SizeChoice};
 use crate::job::{Brief, Input, Job, Mode};
 use crate::media::{Format, Resize, Size, SizeAsk};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-
-/// Something that the caller asked for and did not get exactly so.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Adjustment {
-    /// The parameter, by its public name.
-    pub param: String,
-    /// What was asked for.
-    pub requested: Value,
-    /// What it became; `null` when it was dropped.
-    pub used: Value,
-    /// Why, for people.
-    pub reason: String,
-}
-
-impl Adjustment {
-    /// What a conversion of ours lost.
-    pub fn of_conversion(note: &str) -> Self {
-        let param = "output_format".to_owned();
-        Self { param, requested: Value::Null, used: Value::Null, reason: note.to_owned() }
-    }
-}
 
 /// What is owed to the caller after the provider has answered.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,7 +65,7 @@ pub(in crate::pipeline) fn fit(job: &Job, route: &Route) -> Result<Fit, Misfit> 
     // Only that they are there: prices ask for it, and encoding megabytes is for the call itself.
     put_inputs(&mut input, job, route, |_| Value::Null);
     if !job.prompt.is_empty() {
-        put(&mut input, route, "prompt", json!(job.prompt));
+        set_param(&mut input, route, "prompt", json!(job.prompt));
     }
     if job.variation {
         adjustments.push(variation_adjustment(job));
@@ -142,7 +122,7 @@ impl Fit {
             _ => json!(image.data_uri()),
         });
         if route.max_n > 1 {
-            put(&mut input, route, "n", json!(n));
+            set_param(&mut input, route, "n", json!(n));
         }
         let parts = route.inputs.as_ref().is_some_and(|inputs| inputs.form == InputForm::Parts);
         let (images, mask) = if parts { (job.images.clone(), job.mask.clone()) } else { (Vec::new(), None) };
@@ -193,47 +173,6 @@ fn check_format(job: &Job, route: &Route) -> Result<(), Misfit> {
         return Err(Misfit("it does not make SVG".to_owned()));
     }
     Ok(())
-}
-
-/// Puts input pictures where the catalog says, as `write` writes them; adapters place the others themselves.
-fn put_inputs(input: &mut Map<String, Value>, job: &Job, route: &Route, write: impl Fn(&Input) -> Value) {
-    let Some(inputs) = route.inputs.as_ref().filter(|inputs| inputs.form != InputForm::Parts) else { return };
-    let (videos, pictures): (Vec<&Input>, Vec<&Input>) =
-        job.images.iter().partition(|given| given.mime.starts_with("video/"));
-    if let (Some(video), Some(field)) = (videos.first(), &inputs.video) {
-        input.insert(field.clone(), write(video));
-    }
-    let (given, last) = match &inputs.last {
-        Some(field) if pictures.len() > inputs.max => (&pictures[..inputs.max], pictures.last().zip(Some(field))),
-        _ => (&pictures[..], None),
-    };
-    if let Some((image, field)) = last {
-        input.insert(field.clone(), write(image));
-    }
-    let mut images = given.iter().map(|image| write(image));
-    match inputs.shape {
-        InputShape::List if pictures.is_empty() => {}
-        InputShape::List => drop(input.insert(inputs.field.clone(), images.collect())),
-        InputShape::Single => input.extend(images.next().map(|image| (inputs.field.clone(), image))),
-        InputShape::Numbered => {
-            for (index, image) in images.enumerate() {
-                let field = if index == 0 { inputs.field.clone() } else { format!("{}_{}", inputs.field, index + 1) };
-                input.insert(field, image);
-            }
-        }
-    }
-    if let (Some(mask), Some(field)) = (&job.mask, &inputs.mask) {
-        input.insert(field.clone(), write(mask));
-    }
-}
-
-/// Sets a parameter under the provider's name for it; says whether the provider has one.
-pub(super) fn put(input: &mut Map<String, Value>, route: &Route, name: &str, value: Value) -> bool {
-    let Some(field) = route.field(name) else { return false };
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let called = route.values.get(name).and_then(|values| values.get(&text)).cloned();
-    input.insert(field.to_owned(), called.unwrap_or(value));
-    true
 }
 
 fn variation_adjustment(job: &Job) -> Adjustment {
@@ -291,7 +230,7 @@ fn settle_format(
         match target {
             Some(format) if format.lossy() => {
                 let natively = native.is_some_and(Format::lossy) || (job.format.is_none() && offered(format) && !anew);
-                if natively && put(input, route, "output_compression", json!(quality)) {
+                if natively && set_param(input, route, "output_compression", json!(quality)) {
                     asked = Some(format);
                     debts.quality = None;
                 } else {
@@ -315,7 +254,7 @@ fn settle_format(
         }
     }
     if let Some(format) = asked {
-        put(input, route, "output_format", json!(format.name()));
+        set_param(input, route, "output_format", json!(format.name()));
     }
     (asked.or(route.default_format), debts)
 }
@@ -351,9 +290,9 @@ fn settle_length(job: &Job, route: &Route, input: &mut Map<String, Value>, told:
 /// Asks a route that streams for events; from any other the finished picture is the only one.
 fn settle_stream(job: &Job, route: &Route, input: &mut Map<String, Value>, told: &mut Vec<Adjustment>) {
     let Some(partials) = job.stream else { return };
-    let shown = route.streams && (partials == 0 || put(input, route, "partial_images", json!(partials)));
+    let shown = route.streams && (partials == 0 || set_param(input, route, "partial_images", json!(partials)));
     if route.streams {
-        put(input, route, "stream", json!(true));
+        set_param(input, route, "stream", json!(true));
     }
     if !shown {
         let reason = if route.streams {
@@ -375,7 +314,7 @@ fn settle_stream(job: &Job, route: &Route, input: &mut Map<String, Value>, told:
 fn pass_through(job: &Job, route: &Route, input: &mut Map<String, Value>, adjustments: &mut Vec<Adjustment>) {
     let settled = |name: &str| name == "scale_factor" && job.mode == Mode::Upscale;
     for (name, value) in job.extra.iter().filter(|(name, _)| !settled(name)) {
-        if !put(input, route, name, value.clone()) {
+        if !set_param(input, route, name, value.clone()) {
             adjustments.push(Adjustment {
                 param: name.clone(),
                 requested: value.clone(),

@@ -1,7 +1,7 @@
 //! Input pictures cut to a route: converted only when it does not take their format, made smaller only when they are too
 //! large for it, masks turned to its convention. What changed is told.
 
-use super::fit::Adjustment;
+use super::adjustment::Adjustment;
 use crate::catalog::{Inputs, Route};
 use crate::fault::{Fault, FaultKind};
 use crate::job::{Input, Job};

@@ -1,6 +1,7 @@
 //! Upscaling: the factor that a route is asked for, the size to expect, and whether that is what came.
 
-use super::fit::{Adjustment, put};
+use super::adjustment::Adjustment;
+use super::params::set_param;
 use crate::catalog::Route;
 use crate::job::{Job, Mode};
 use crate::media::Size;
@@ -49,7 +50,7 @@ pub(super) fn settle_scale(
     let spelled = if used.fract() == 0.0 { json!(to_side(used)) } else { json!(used) };
     let differs = wish.as_f64().is_some_and(|wish| (wish - used).abs() > f64::EPSILON);
     if !fixed && !wish.is_null() {
-        put(input, route, "scale_factor", spelled.clone());
+        set_param(input, route, "scale_factor", spelled.clone());
     }
     if differs || (fixed && rule.is_none() && !wish.is_null()) {
         told.push(Adjustment {

@@ -1,8 +1,8 @@
 //! Leaves out routes that may not be used and puts the others in order. Pure: what is known comes in, and so do the dice.
 
 use super::health::Standing;
+use super::operator::Operator;
 use super::rules::{Place, Rules, covers};
-use super::switchboard::Operator;
 use crate::base::{AllowedModels, Usd};
 use crate::catalog::Route;
 use std::time::Duration;

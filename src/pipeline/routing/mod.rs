@@ -3,6 +3,7 @@
 
 mod choose;
 mod health;
+mod operator;
 mod queue;
 mod rules;
 mod settings;
@@ -10,9 +11,10 @@ mod switchboard;
 
 pub use choose::{Preferences, Sort};
 pub use health::Standing;
+pub use operator::Operator;
 pub use rules::{Rule, Rules};
 pub use settings::Settings;
-pub use switchboard::{Operator, Report, Switchboard};
+pub use switchboard::{Report, Switchboard};
 
 pub(super) use choose::{Choice, Excluded, View};
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! What the switchboard knows, as `GET /v1/routing` shows it.
 
-use super::{Operator, Switchboard, Wallet};
+use super::{Switchboard, Wallet};
 use crate::pipeline::routing::health::{Health, Standing};
+use crate::pipeline::routing::operator::Operator;
 use crate::pipeline::routing::rules::Rule;
 use serde::Serialize;
 use std::collections::BTreeMap;
