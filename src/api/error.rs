@@ -1,4 +1,4 @@
-//! The only place that turns an [`Error`] into a status, headers and the envelope of the contract.
+//! The only place that turns an [`Error`] into a status, headers and the error envelope.
 
 use crate::error::{Error, ErrorKind};
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let mut response = (status(&self), axum::Json(envelope(&self))).into_response();
+        let mut response = (status(&self), axum::Json(error_json(&self))).into_response();
         if let Some(after) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds(after));
         }
@@ -17,10 +17,10 @@ impl IntoResponse for Error {
     }
 }
 
-/// The body of an error, wherever it is told.
-pub(super) fn envelope(error: &Error) -> Value {
+/// The body of an error, also in event streams.
+pub(super) fn error_json(error: &Error) -> Value {
     json!({"error": {
-        "message": error.message, "type": kind_type(error.kind), "code": error.kind.code(), "param": error.param,
+        "message": error.message, "type": error_type(error.kind), "code": error.kind.code(), "param": error.param,
     }})
 }
 
@@ -43,14 +43,14 @@ fn status(error: &Error) -> StatusCode {
         ErrorKind::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         ErrorKind::Exhausted => StatusCode::BAD_GATEWAY,
-        // A forced route shows the provider's own trouble, but never a 401: the caller's key is good.
+        // A forced route passes the provider's status on, but never a 401: the caller's key is good.
         ErrorKind::Upstream => match error.upstream_status {
             Some(429) => StatusCode::TOO_MANY_REQUESTS,
             Some(503) => StatusCode::SERVICE_UNAVAILABLE,
             Some(408 | 504 | 524) => StatusCode::GATEWAY_TIMEOUT,
             _ => StatusCode::BAD_GATEWAY,
         },
-        // Nobody reads it; logs and metrics know 499 as a caller who left.
+        // The caller is gone; in logs and metrics 499 stands for a client that closed its request.
         ErrorKind::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
         ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
         ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -58,7 +58,7 @@ fn status(error: &Error) -> StatusCode {
     }
 }
 
-const fn kind_type(kind: ErrorKind) -> &'static str {
+const fn error_type(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Authentication => "authentication_error",
         ErrorKind::Forbidden => "permission_error",
@@ -70,19 +70,17 @@ const fn kind_type(kind: ErrorKind) -> &'static str {
     }
 }
 
-/// No such path.
-pub(super) async fn no_such_path(method: Method, uri: Uri) -> Error {
+pub(super) async fn path_not_found(method: Method, uri: Uri) -> Error {
     let path: String = uri.path().chars().take(200).collect();
-    Error::new(ErrorKind::NotFound, format!("There is nothing at {method} {path}."))
+    Error::new(ErrorKind::NotFound, format!("There is no endpoint {method} {path}."))
 }
 
-/// The path exists, the method does not.
-pub(super) async fn no_such_method(method: Method, uri: Uri) -> Error {
+pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Error {
     let path: String = uri.path().chars().take(200).collect();
-    Error::new(ErrorKind::MethodNotAllowed, format!("{path} does not answer {method}."))
+    Error::new(ErrorKind::MethodNotAllowed, format!("{path} does not support {method}."))
 }
 
-/// A panic is a fault of ours, in the same envelope as every other.
+/// A panic gets the same envelope as every other error.
 #[expect(clippy::needless_pass_by_value, reason = "the signature that the layer calls")]
 pub(super) fn after_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());

@@ -1,30 +1,29 @@
-//! `GET /healthz`: the process lives. `GET /readyz`: it can serve. `GET /metrics`: what it counted.
+//! `GET /healthz` (liveness), `GET /readyz` (readiness) and `GET /metrics`.
 
-use super::Api;
+use super::state::Api;
 use crate::error::{Error, ErrorKind};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
-use std::sync::atomic::Ordering;
 
-/// Always, while the process lives.
-pub(super) async fn alive() -> Json<Value> {
+/// Succeeds while the process runs.
+pub(super) async fn liveness() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }
 
-/// What Prometheus reads. Labels are routes and kinds: nothing that a caller chose, no secret.
+/// Metrics in Prometheus' text format. No label holds a secret or a text that a caller chose.
 pub(super) async fn metrics(State(api): State<Api>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], api.0.metrics.render())
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], api.metrics.render())
 }
 
-/// When the database answers and no stop is under way.
-pub(super) async fn ready(State(api): State<Api>) -> Result<Json<Value>, Error> {
-    if api.0.stopping.load(Ordering::Relaxed) {
-        return Err(Error::new(ErrorKind::Unavailable, "This gateway is stopping."));
+/// Succeeds when the database answers and no shutdown has begun.
+pub(super) async fn readiness(State(api): State<Api>) -> Result<Json<Value>, Error> {
+    if api.is_stopping() {
+        return Err(Error::new(ErrorKind::Unavailable, "This gateway is shutting down."));
     }
-    api.0.store.ping().await?;
-    let gateway = &api.0.gateway;
+    api.store.ping().await?;
+    let gateway = &api.gateway;
     Ok(Json(json!({"status": "ready", "models": gateway.catalog.get().models().len(), "sandbox": gateway.sandbox})))
 }

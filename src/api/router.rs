@@ -1,8 +1,9 @@
-//! Every path of the API and what surrounds it.
+//! Every path of the API, and the middleware around them.
 
-use super::{
-    Api, accounts, error, health, images, keys, layers, media, models, payloads, requests, routing, videos, webhooks,
-};
+use super::calls::{images, videos};
+use super::native::{accounts, keys, payloads, requests, routing, webhooks};
+use super::state::Api;
+use super::{error, health, jobs, media, middleware, models};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -11,53 +12,62 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
 
 impl Api {
-    /// Every path.
+    /// The whole API as a service.
     pub fn router(&self) -> Router {
-        // The OpenAI-compatible routes answer under both prefixes; the native ones under /v1 only.
-        let compatible = Router::new()
-            .route("/images/generations", post(images::generate))
-            .route("/images/edits", post(images::edit))
-            .route("/images/variations", post(images::vary))
-            .route("/images/{id}", get(videos::images).delete(videos::discard_images))
-            .route("/videos", get(videos::list).post(videos::create))
-            .route("/videos/edits", post(videos::edit))
-            .route("/videos/extensions", post(videos::extend))
-            .route("/videos/{id}", get(videos::one).delete(videos::discard))
-            .route("/videos/{id}/content", get(videos::content))
-            .route("/videos/{id}/remix", post(videos::remix))
-            .route("/models", get(models::list))
-            .route("/models/{*id}", get(models::one));
-        let native = Router::new()
-            .route("/routing", get(routing::show).put(routing::change))
-            .route("/requests", get(requests::list))
-            .route("/requests/{id}", get(requests::one))
-            .route("/requests/{id}/payloads", get(payloads::show).delete(payloads::purge))
-            .route("/balance", get(accounts::balance))
-            .merge(accounts::routes())
-            .route("/webhooks/secret", get(webhooks::secret))
-            .route("/webhooks/secret/rotate", post(webhooks::rotate))
-            .route("/webhooks/deliveries", get(webhooks::deliveries))
-            .route("/webhooks/deliveries/{id}/redeliver", post(webhooks::redeliver))
-            .route("/keys", get(keys::list).post(keys::create))
-            .route("/keys/{id}", get(keys::one).patch(keys::change).delete(keys::revoke))
-            .route("/keys/{id}/rotate", post(keys::rotate));
         Router::new()
-            .nest("/openai/v1", compatible.clone())
-            .nest("/v1", compatible.merge(native))
+            .nest("/openai/v1", compatible_routes())
+            .nest("/v1", compatible_routes().merge(native_routes()))
             .route("/media/{name}", get(media::serve))
-            .route("/healthz", get(health::alive))
-            .route("/readyz", get(health::ready))
+            .route("/healthz", get(health::liveness))
+            .route("/readyz", get(health::readiness))
             .route("/metrics", get(health::metrics))
-            .fallback(error::no_such_path)
-            .method_not_allowed_fallback(error::no_such_method)
-            // Our own reader bounds bodies and speaks our envelope.
+            .fallback(error::path_not_found)
+            .method_not_allowed_fallback(error::method_not_allowed)
+            // Our own readers limit bodies, and answer with our error envelope.
             .layer(DefaultBodyLimit::disable())
-            // From the inside out: a full house is refused before anything is read; a panic becomes an envelope; every
-            // answer, that one included, has its id and its line in the log.
-            .layer(from_fn_with_state(self.clone(), layers::admit))
+            // Each layer wraps those above it: the concurrency limit refuses a request before anything of it is read, a
+            // panic becomes an error envelope, and every answer, that one included, has an id and a log line.
+            .layer(from_fn_with_state(self.clone(), middleware::limit_concurrency))
             .layer(CatchPanicLayer::custom(error::after_panic))
-            .layer(CorsLayer::permissive().expose_headers(layers::exposed()))
-            .layer(from_fn(layers::identify))
+            .layer(CorsLayer::permissive().expose_headers(middleware::exposed_headers()))
+            .layer(from_fn(middleware::log_request))
             .with_state(self.clone())
     }
+}
+
+/// The OpenAI-compatible paths, served under both prefixes.
+fn compatible_routes() -> Router<Api> {
+    Router::new()
+        .route("/images/generations", post(images::generate))
+        .route("/images/edits", post(images::edit))
+        .route("/images/variations", post(images::create_variation))
+        .route("/images/{id}", get(jobs::images::retrieve).delete(jobs::images::delete))
+        .route("/videos", get(jobs::videos::list).post(videos::create))
+        .route("/videos/edits", post(videos::edit))
+        .route("/videos/extensions", post(videos::extend))
+        .route("/videos/{id}", get(jobs::videos::retrieve).delete(jobs::videos::delete))
+        .route("/videos/{id}/content", get(jobs::videos::content))
+        .route("/videos/{id}/remix", post(videos::remix))
+        .route("/models", get(models::list))
+        .route("/models/{*id}", get(models::retrieve))
+}
+
+/// The gateway's own paths, under `/v1` only.
+fn native_routes() -> Router<Api> {
+    Router::new()
+        .route("/routing", get(routing::retrieve).put(routing::update))
+        .route("/requests", get(requests::list))
+        .route("/requests/{id}", get(requests::retrieve))
+        .route("/requests/{id}/payloads", get(payloads::retrieve).delete(payloads::delete))
+        .route("/balance", get(accounts::balance))
+        .route("/accounts", get(accounts::list).post(accounts::create))
+        .route("/accounts/{id}", get(accounts::retrieve).patch(accounts::update))
+        .route("/accounts/{id}/credits", post(accounts::credit))
+        .route("/keys", get(keys::list).post(keys::create))
+        .route("/keys/{id}", get(keys::retrieve).patch(keys::update).delete(keys::revoke))
+        .route("/keys/{id}/rotate", post(keys::rotate))
+        .route("/webhooks/secret", get(webhooks::secret))
+        .route("/webhooks/secret/rotate", post(webhooks::rotate))
+        .route("/webhooks/deliveries", get(webhooks::deliveries))
+        .route("/webhooks/deliveries/{id}/redeliver", post(webhooks::redeliver))
 }

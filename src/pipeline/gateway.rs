@@ -8,14 +8,14 @@ use super::ledger::{Closing, Ledger, OpenRecord, RequestInfo, Timing};
 use super::planning::{self, Plan, Scene};
 use super::response::{Delivery, Estimate, GenerationResult, OutputRef};
 use super::retention::{Response, Retention};
-use super::routing::Preferences;
+use super::routing::{Preferences, Switchboard};
 use crate::base::{Live, Timestamp};
 use crate::catalog::{Catalog, Route};
 use crate::error::{Error, ErrorKind};
 use crate::fault::{Fault, FaultKind};
 use crate::job::{Job, ResponseForm};
 use crate::media::storage::Storage;
-use crate::media::{Format, Size};
+use crate::media::{Format, Limits, Size, Workers};
 use crate::outbound::Client;
 use crate::store::Status;
 use serde_json::json;
@@ -202,6 +202,34 @@ impl Gateway {
             }
         }
         links
+    }
+}
+
+/// Answers for the API, which need not know the parts of the engine.
+impl Gateway {
+    /// The longest time that a request may wait for its answer.
+    pub const fn max_wait(&self) -> Duration {
+        Duration::from_secs(self.engine.settings.deadline_seconds)
+    }
+
+    /// Limits on pictures, from callers and from providers.
+    pub const fn image_limits(&self) -> Limits {
+        self.engine.post.limits
+    }
+
+    /// The threads that decode and encode pictures.
+    pub const fn image_workers(&self) -> &Workers {
+        &self.engine.post.workers
+    }
+
+    /// Whether a provider is configured here.
+    pub fn is_configured(&self, provider: &str) -> bool {
+        self.engine.upstreams.has(provider)
+    }
+
+    /// Rules, route states and health.
+    pub const fn switchboard(&self) -> &Switchboard {
+        &self.engine.board
     }
 }
 

@@ -46,6 +46,24 @@ const LAYERS: &[(&str, &str)] = &[
          upstream  ->",
     ),
     (
+        "api",
+        "router      -> native calls jobs models media health middleware state error
+         native      -> body caller state wire
+         calls       -> jobs body middleware caller state body_budget wire
+         jobs        -> media caller state wire
+         models      -> caller state wire
+         media       -> state
+         health      -> state
+         body        -> state body_budget
+         middleware  -> state
+         caller      -> state
+         state       -> body_budget settings
+         body_budget ->
+         settings    ->
+         wire        -> error
+         error       ->",
+    ),
+    (
         "store",
         "open        -> jobs keys ledger webhooks idempotency routing db
          jobs        -> webhooks ledger db

@@ -1,8 +1,8 @@
-//! Image events on the wire, in OpenAI's words: `image_generation.partial_image`, `image_edit.completed`, `error`. A
-//! picture's base64 is written as a slice.
+//! Events of a streamed image call, named as OpenAI's: `image_generation.partial_image`, `image_edit.completed`, `error`.
+//! A picture's base64 is written as a slice of the provider's reply.
 
-use super::images::metadata;
-use crate::api::error::envelope;
+use super::images::metadata_json;
+use crate::api::error::error_json;
 use crate::base::Timestamp;
 use crate::error::Error;
 use crate::job::{Job, Mode, Partial};
@@ -11,25 +11,24 @@ use crate::pipeline::{GenerationResult, OutputRef};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-/// What all events of a request have in common.
+/// Writes the events of one call.
 #[derive(Debug, Clone, Default)]
-pub(in crate::api) struct Frame {
+pub(in crate::api) struct EventWriter {
     /// `image_generation` or `image_edit`.
-    family: &'static str,
-    /// What the caller said of these.
+    prefix: &'static str,
+    /// As the caller asked for it; likewise `background`.
     quality: Value,
     background: Value,
 }
 
-impl Frame {
-    /// Of that job.
+impl EventWriter {
     pub(in crate::api) fn of(job: &Job) -> Self {
-        let said = |name: &str| job.extra.get(name).cloned().unwrap_or_else(|| json!("auto"));
-        let family = if job.mode == Mode::TextToImage { "image_generation" } else { "image_edit" };
-        Self { family, quality: said("quality"), background: said("background") }
+        let asked = |name: &str| job.extra.get(name).cloned().unwrap_or_else(|| json!("auto"));
+        let prefix = if job.mode == Mode::TextToImage { "image_generation" } else { "image_edit" };
+        Self { prefix, quality: asked("quality"), background: asked("background") }
     }
 
-    /// An unfinished picture, in whatever format the provider sends; nothing when it is no picture.
+    /// An unfinished picture, in whatever format the provider sends; nothing when it is not a picture.
     pub(in crate::api) fn partial(&self, partial: &Partial) -> Vec<Bytes> {
         let Ok(facts) = inspect_base64(&partial.base64, &Limits::default()) else { return Vec::new() };
         let body = json!({
@@ -39,19 +38,19 @@ impl Frame {
         self.event("partial_image", body, "b64_json", &partial.base64)
     }
 
-    /// The finished pictures, an event for each, with our own fields besides OpenAI's.
+    /// One event for each finished picture, with our own fields beside OpenAI's.
     pub(in crate::api) fn completed(
         &self,
         id: &str,
         created: i64,
-        answer: &GenerationResult,
+        result: &GenerationResult,
         sandbox: bool,
     ) -> Vec<Bytes> {
-        let metadata = metadata(answer, sandbox);
-        let events = answer.deliveries.iter().flat_map(|delivery| {
+        let metadata = metadata_json(result, sandbox);
+        let events = result.deliveries.iter().flat_map(|delivery| {
             let mut body = json!({
-                "id": id, "created_at": created, "size": answer.size, "quality": self.quality,
-                "background": self.background, "output_format": answer.format, "metadata": metadata,
+                "id": id, "created_at": created, "size": result.size, "quality": self.quality,
+                "background": self.background, "output_format": result.format, "metadata": metadata,
             });
             if let Some(revised) = &delivery.revised_prompt {
                 body["revised_prompt"] = json!(revised);
@@ -65,8 +64,8 @@ impl Frame {
     }
 
     /// One event, its one long value last. That value is base64 or a link of ours: neither needs escapes.
-    fn event(&self, what: &str, body: Value, name: &str, value: &Bytes) -> Vec<Bytes> {
-        let kind = format!("{}.{what}", self.family);
+    fn event(&self, suffix: &str, body: Value, name: &str, value: &Bytes) -> Vec<Bytes> {
+        let kind = format!("{}.{suffix}", self.prefix);
         let mut fields = Map::from_iter([("type".to_owned(), json!(kind))]);
         if let Value::Object(body) = body {
             fields.extend(body);
@@ -79,8 +78,8 @@ impl Frame {
 }
 
 /// The last event of a request that failed.
-pub(in crate::api) fn error(error: &Error) -> Bytes {
-    let mut body = envelope(error);
+pub(in crate::api) fn error_event(error: &Error) -> Bytes {
+    let mut body = error_json(error);
     body["type"] = json!("error");
     Bytes::from(format!("event: error\ndata: {body}\n\n"))
 }

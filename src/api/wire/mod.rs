@@ -1,9 +1,10 @@
-//! The public shapes, and their way to and from the nouns of the domain.
+//! Requests and answers as JSON, to and from the domain types. No I/O.
 
-mod basics;
+mod call_parameters;
 pub(super) mod events;
 pub(super) mod fields;
 pub(super) mod images;
+pub(super) mod jobs;
 pub(super) mod models;
 pub(super) mod page;
 pub(super) mod requests;

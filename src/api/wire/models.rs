@@ -1,4 +1,4 @@
-//! Models on the wire: OpenAI's four fields, those that the hosted service's clients read, and ours.
+//! Model objects: OpenAI's four fields, those that the hosted service's clients read, and ours.
 
 use crate::base::Timestamp;
 use crate::catalog::price::PriceLine;
@@ -9,18 +9,23 @@ use rust_decimal::prelude::ToPrimitive;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-/// The routes of a model that their providers still serve.
+/// The routes of a model that are not retired.
 pub(in crate::api) fn live_routes<'a>(model: &Model, catalog: &'a Catalog, today: &str) -> Vec<&'a Arc<Route>> {
     catalog.routes(model).iter().filter(|route| !route.retired(today)).collect()
 }
 
-/// One model object. `usable` says which providers are configured here.
-pub(in crate::api) fn show(model: &Model, catalog: &Catalog, usable: impl Fn(&str) -> bool, sandbox: bool) -> Value {
+/// One model object.
+pub(in crate::api) fn model_json(
+    model: &Model,
+    catalog: &Catalog,
+    is_configured: impl Fn(&str) -> bool,
+    sandbox: bool,
+) -> Value {
     let now = Timestamp::now().rfc3339();
     let today = &now[..10];
     let live = live_routes(model, catalog, today);
     let status = model.status_on(today);
-    let served = live.iter().any(|route| usable(&route.provider));
+    let served = live.iter().any(|route| is_configured(&route.provider));
     let mut modes: Vec<Mode> = live.iter().flat_map(|route| route.modes.iter().copied()).collect();
     modes.sort_unstable();
     modes.dedup();
@@ -54,14 +59,13 @@ pub(in crate::api) fn show(model: &Model, catalog: &Catalog, usable: impl Fn(&st
         "modality": model.modality.as_str(),
         "modalities": {"input": input, "output": [model.modality.as_str()]},
         "modes": modes,
-        "providers": live.iter().map(|route| show_route(route, usable(&route.provider))).collect::<Vec<_>>(),
+        "providers": live.iter().map(|route| route_json(route, is_configured(&route.provider))).collect::<Vec<_>>(),
         "sandbox": sandbox,
     })
 }
 
-/// One route: where it leads, what it can do, what it costs.
-fn show_route(route: &Route, configured: bool) -> Value {
-    let (pricing, note) = show_price(route);
+fn route_json(route: &Route, configured: bool) -> Value {
+    let (pricing, note) = price_json(route);
     json!({
         "id": format!("{}/{}", route.provider, route.model),
         "provider": route.provider,
@@ -74,32 +78,32 @@ fn show_route(route: &Route, configured: bool) -> Value {
         "starting_price": route.starting_price(),
         "pricing": pricing,
         "pricing_note": note,
-        "capabilities": show_capabilities(route),
+        "capabilities": capabilities_json(route),
         "retires": route.retires,
         "source": route.source,
         "confidence": route.confidence,
     })
 }
 
-/// The price list, or why there is none.
-fn show_price(route: &Route) -> (Value, Option<&'static str>) {
+/// The price list, or a note why there is none.
+fn price_json(route: &Route) -> (Value, Option<&'static str>) {
     let price = &route.price;
     if !price.known() {
-        return (Value::Null, Some("The price is not known beforehand; what the provider reports is charged."));
+        return (Value::Null, Some("The price is not known in advance; the provider reports it, and that is charged."));
     }
-    // Free of charge is a fact of ours; a list was read somewhere, and perhaps not at its maker's.
+    // Free of charge is our own fact; a price list may come from elsewhere than its provider.
     let official = price.free || route.confidence == "documented";
     let list = json!({
         "currency": "USD",
         "source": if official { "official" } else { "estimated" },
         "source_url": price.source,
         "effective_at": price.date,
-        "components": price.lines.iter().map(show_line).collect::<Vec<_>>(),
+        "components": price.lines.iter().map(price_line_json).collect::<Vec<_>>(),
     });
     (list, None)
 }
 
-fn show_line(line: &PriceLine) -> Value {
+fn price_line_json(line: &PriceLine) -> Value {
     let mut conditions = Map::new();
     for (name, values) in &line.when {
         conditions.insert(name.clone(), json!(values));
@@ -124,7 +128,7 @@ fn show_line(line: &PriceLine) -> Value {
     })
 }
 
-fn show_capabilities(route: &Route) -> Value {
+fn capabilities_json(route: &Route) -> Value {
     let inputs = route.inputs.as_ref();
     let video = route.video.as_ref();
     json!({

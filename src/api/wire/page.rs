@@ -6,16 +6,16 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// The query of a list call, being read.
+/// The query of a list call, being read: each method removes the parameter that it reads.
 pub(in crate::api) struct ListQuery(pub(in crate::api) BTreeMap<String, String>);
 
 impl ListQuery {
-    /// Takes one parameter; an empty one counts as absent.
+    /// One parameter; an empty one counts as absent.
     pub(in crate::api) fn take(&mut self, name: &str) -> Option<String> {
         self.0.remove(name).filter(|value| !value.is_empty())
     }
 
-    /// Takes the page: 20 rows from the newest unless said otherwise.
+    /// The page: 20 rows from the newest by default.
     pub(in crate::api) fn page(&mut self) -> Result<Page, Error> {
         let limit = match self.take("limit") {
             None => 20,
@@ -29,15 +29,15 @@ impl ListQuery {
             (Some(id), None) => Cursor::After(id),
             (None, Some(id)) => Cursor::Before(id),
             _ => {
-                let text = "'starting_after' and 'ending_before' do not go together.";
+                let text = "'starting_after' and 'ending_before' cannot be combined.";
                 return Err(Error::invalid("ending_before", text));
             }
         };
         Ok(Page { limit, cursor })
     }
 
-    /// Refuses whatever was not taken.
-    pub(in crate::api) fn finish(self, known: &[&str]) -> Result<(), Error> {
+    /// Refuses the parameters that are left.
+    pub(in crate::api) fn refuse_unknown(self, known: &[&str]) -> Result<(), Error> {
         match self.0.keys().next() {
             None => Ok(()),
             Some(name) => {
@@ -52,27 +52,24 @@ impl ListQuery {
     }
 }
 
-/// The error for a cursor that is no row.
+/// The error for a cursor that is not a row.
 pub(in crate::api) fn no_such_cursor(page: &Page) -> Error {
     let param = if matches!(page.cursor, Cursor::Before(_)) { "ending_before" } else { "starting_after" };
-    Error::invalid(param, format!("'{param}' names no row of this list."))
+    Error::invalid(param, format!("'{param}' is not the id of a row in this list."))
 }
 
-/// One page as the API shows it. `query` is what was asked, cursors aside: the links keep it.
-pub(in crate::api) struct Shown<'a> {
-    /// The list's path.
+/// One page of a list.
+pub(in crate::api) struct PageBody<'a> {
     pub(in crate::api) path: &'a str,
-    /// What was asked.
+    /// The query of the request: the links to the neighbouring pages keep its filters.
     pub(in crate::api) query: &'a BTreeMap<String, String>,
     /// Items, newest first, with their ids.
     pub(in crate::api) items: Vec<(String, Value)>,
-    /// Whether there are older ones.
     pub(in crate::api) has_older: bool,
-    /// Whether there are newer ones.
     pub(in crate::api) has_newer: bool,
 }
 
-impl Shown<'_> {
+impl PageBody<'_> {
     /// `{"object": "list", "data": […], "next_page_url": …, "previous_page_url": …}`
     pub(in crate::api) fn into_value(self) -> Value {
         let next = self.items.last().filter(|_| self.has_older).map(|(id, _)| self.link("starting_after", id));
@@ -117,7 +114,7 @@ mod tests {
         ]);
         let items = vec![("req_1".to_owned(), json!(1)), ("req_2".to_owned(), json!(2))];
         let shown =
-            Shown { path: "/v1/requests", query: &query, items, has_older: true, has_newer: false }.into_value();
+            PageBody { path: "/v1/requests", query: &query, items, has_older: true, has_newer: false }.into_value();
         assert_eq!(shown["next_page_url"], "/v1/requests?starting_after=req_2&limit=5&model=a%20b%26c");
         assert_eq!(shown["previous_page_url"], Value::Null);
     }

@@ -1,4 +1,4 @@
-//! Rows of the request log on the wire.
+//! Filters and rows of the request log.
 
 use super::page::ListQuery;
 use crate::base::{Timestamp, Usd};
@@ -6,8 +6,8 @@ use crate::error::Error;
 use crate::store::{Filter, GroupBy, Record, Status, Summary};
 use serde_json::{Value, json};
 
-/// What the list can be filtered by, for messages.
-pub(in crate::api) const FILTERS: &[&str] = &[
+/// The query parameters of the list, for error messages.
+pub(in crate::api) const QUERY_PARAMETERS: &[&str] = &[
     "created_after",
     "created_before",
     "key_id",
@@ -25,15 +25,15 @@ pub(in crate::api) const FILTERS: &[&str] = &[
     "format",
 ];
 
-/// Takes the filters out of a query.
+/// Reads the filters of a query.
 pub(in crate::api) fn read_filter(query: &mut ListQuery) -> Result<Filter, Error> {
-    let mut moment = |name: &str| match query.take(name) {
+    let mut timestamp = |name: &str| match query.take(name) {
         None => Ok(None),
         Some(text) => Timestamp::parse(&text).map(Some).ok_or_else(|| {
             Error::invalid(name, format!("'{name}' should be ISO 8601, such as 2026-03-15 or 2026-03-15T14:32:10Z."))
         }),
     };
-    let (created_after, created_before) = (moment("created_after")?, moment("created_before")?);
+    let (created_after, created_before) = (timestamp("created_after")?, timestamp("created_before")?);
     let status = match query.take("status") {
         None => None,
         Some(text) => Some(Status::parse(&text).ok_or_else(|| {
@@ -64,20 +64,19 @@ pub(in crate::api) fn read_filter(query: &mut ListQuery) -> Result<Filter, Error
     })
 }
 
-/// The sum that a list call asks for besides its page.
-pub(in crate::api) struct SummaryAsk {
-    /// What to group it by.
-    pub(in crate::api) group: Option<GroupBy>,
+/// A request for the sum over all matches.
+pub(in crate::api) struct SummaryQuery {
+    pub(in crate::api) group_by: Option<GroupBy>,
 }
 
-/// Takes `summary` and `group_by`.
-pub(in crate::api) fn read_summary(query: &mut ListQuery) -> Result<Option<SummaryAsk>, Error> {
+/// Reads `summary` and `group_by`.
+pub(in crate::api) fn read_summary(query: &mut ListQuery) -> Result<Option<SummaryQuery>, Error> {
     let wanted = match query.take("summary").as_deref() {
         None | Some("false" | "0") => false,
         Some("true" | "1") => true,
         Some(_) => return Err(Error::invalid("summary", "'summary' should be true or false.")),
     };
-    let group = match query.take("group_by").as_deref() {
+    let group_by = match query.take("group_by").as_deref() {
         None => None,
         Some("day") => Some(GroupBy::Day),
         Some("model") => Some(GroupBy::Model),
@@ -88,11 +87,11 @@ pub(in crate::api) fn read_summary(query: &mut ListQuery) -> Result<Option<Summa
             return Err(Error::invalid("group_by", "'group_by' should be one of day, model, provider, key, user."));
         }
     };
-    Ok((wanted || group.is_some()).then_some(SummaryAsk { group }))
+    Ok((wanted || group_by.is_some()).then_some(SummaryQuery { group_by }))
 }
 
-/// A row in a list, as the contract has it, with what is ours besides.
-pub(in crate::api) fn show(record: &Record) -> Value {
+/// A row in a list, with the contract's fields and ours.
+pub(in crate::api) fn request_json(record: &Record) -> Value {
     json!({
         "id": record.id,
         "object": "request",
@@ -127,23 +126,23 @@ pub(in crate::api) fn show(record: &Record) -> Value {
     })
 }
 
-/// One row whole: with its attempts, its timeline and what was adjusted.
-pub(in crate::api) fn show_whole(record: &Record) -> Value {
+/// A single row, with its attempts, timeline and adjustments.
+pub(in crate::api) fn request_details_json(record: &Record) -> Value {
     let stored = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
-    let mut shown = show(record);
-    shown["attempts"] = stored(&record.attempts);
-    shown["timeline"] = stored(&record.timeline);
-    shown["adjustments"] = stored(&record.adjustments);
-    shown
+    let mut body = request_json(record);
+    body["attempts"] = stored(&record.attempts);
+    body["timeline"] = stored(&record.timeline);
+    body["adjustments"] = stored(&record.adjustments);
+    body
 }
 
 /// The sum over all matches.
-pub(in crate::api) fn show_summary(summary: &Summary) -> Value {
-    let mut shown = json!({"count": summary.count, "total_cost": summary.cost, "currency": "usd"});
+pub(in crate::api) fn summary_json(summary: &Summary) -> Value {
+    let mut body = json!({"count": summary.count, "total_cost": summary.cost, "currency": "usd"});
     if let Some(groups) = &summary.groups {
         let groups =
             groups.iter().map(|group| json!({"key": group.key, "count": group.count, "total_cost": group.cost}));
-        shown["groups"] = groups.collect();
+        body["groups"] = groups.collect();
     }
-    shown
+    body
 }

@@ -1,8 +1,8 @@
-//! What a caller says about routes: the body's `provider`, and the same as headers. The body wins.
+//! Routing preferences of a call: the body's `provider`, and the same as headers. The body wins.
 
-use super::fields::{Fields, wrong};
-use crate::base::Usd;
+use super::fields::{Fields, invalid_value};
 use crate::base::nearest::nearest;
+use crate::base::{AllowedModels, Usd};
 use crate::error::Error;
 use crate::pipeline::{Preferences, Sort};
 use axum::http::HeaderMap;
@@ -10,25 +10,25 @@ use serde_json::{Map, Value, json};
 use std::time::Duration;
 
 /// Takes `provider` out of a body: an object of preferences, or a name (or several, separated by commas) for `only`.
-/// `known` are the providers that there are.
+/// `known`: the providers of the catalog.
 pub(in crate::api) fn read_preferences(
     fields: &mut Map<String, Value>,
     headers: &HeaderMap,
     known: &[String],
 ) -> Result<Preferences, Error> {
-    let mut said = of_headers(headers);
+    let mut preferences = from_headers(headers);
     match fields.remove("provider") {
         None | Some(Value::Null) => {}
-        Some(Value::Object(own)) => said.extend(own),
-        // Forms know texts only.
+        Some(Value::Object(own)) => preferences.extend(own),
+        // Forms send text only.
         Some(Value::String(text)) if text.trim_start().starts_with('{') => match serde_json::from_str(&text) {
-            Ok(Value::Object(own)) => said.extend(own),
-            _ => return Err(wrong("provider", EXPECTED, &json!(text))),
+            Ok(Value::Object(own)) => preferences.extend(own),
+            _ => return Err(invalid_value("provider", EXPECTED, &json!(text))),
         },
-        Some(Value::String(text)) => drop(said.insert("only".to_owned(), split(&text))),
-        Some(other) => return Err(wrong("provider", EXPECTED, &other)),
+        Some(Value::String(text)) => drop(preferences.insert("only".to_owned(), split(&text))),
+        Some(other) => return Err(invalid_value("provider", EXPECTED, &other)),
     }
-    read(Fields(said), known).map_err(|error| {
+    read(Fields(preferences), known).map_err(|error| {
         let param = error.param.map(|name| format!("provider.{name}"));
         Error { param, ..error }
     })
@@ -37,55 +37,50 @@ pub(in crate::api) fn read_preferences(
 const EXPECTED: &str = "an object with order, only, ignore, sort, allow_fallbacks or max_price";
 
 fn read(mut fields: Fields, known: &[String]) -> Result<Preferences, Error> {
-    let sort = match fields.text("sort")?.as_deref() {
+    let sort = match fields.string("sort")?.as_deref() {
         None => None,
         Some("price") => Some(Sort::Price),
         Some("latency") => Some(Sort::Latency),
         Some("success") => Some(Sort::Success),
-        Some(other) => return Err(wrong("sort", "'price', 'latency' or 'success'", &json!(other))),
+        Some(other) => return Err(invalid_value("sort", "'price', 'latency' or 'success'", &json!(other))),
     };
-    let fallbacks = match fields.take("allow_fallbacks") {
-        None => true,
-        Some(Value::Bool(truth)) => truth,
-        Some(Value::String(text)) if text == "true" || text == "false" => text == "true",
-        Some(other) => return Err(wrong("allow_fallbacks", "true or false", &other)),
-    };
+    let allow_fallbacks = fields.bool("allow_fallbacks")?.unwrap_or(true);
     let max_price = match fields.take("max_price") {
         None => None,
         Some(value) => {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             let amount = text.trim().parse().ok().and_then(Usd::from_dollars).filter(|usd| *usd >= Usd::ZERO);
-            Some(amount.ok_or_else(|| wrong("max_price", "an amount in US dollars, such as 0.05", &value))?)
+            Some(amount.ok_or_else(|| invalid_value("max_price", "an amount in US dollars, such as 0.05", &value))?)
         }
     };
     let preferences = Preferences {
-        order: names(&mut fields, "order", known)?,
-        only: names(&mut fields, "only", known)?,
-        ignore: names(&mut fields, "ignore", known)?,
+        order: provider_names(&mut fields, "order", known)?,
+        only: provider_names(&mut fields, "only", known)?,
+        ignore: provider_names(&mut fields, "ignore", known)?,
         sort,
-        no_fallbacks: !fallbacks,
+        no_fallbacks: !allow_fallbacks,
         max_price,
-        allowed: Vec::new(),
+        allowed: AllowedModels::default(),
     };
-    fields.finish(&["order", "only", "ignore", "sort", "allow_fallbacks", "max_price"])?;
+    fields.refuse_unknown(&["order", "only", "ignore", "sort", "allow_fallbacks", "max_price"])?;
     Ok(preferences)
 }
 
-fn names(fields: &mut Fields, field: &str, known: &[String]) -> Result<Vec<String>, Error> {
+fn provider_names(fields: &mut Fields, field: &str, known: &[String]) -> Result<Vec<String>, Error> {
     let list = match fields.take(field) {
         None => return Ok(Vec::new()),
         Some(Value::String(text)) => split(&text),
         Some(list) => list,
     };
     fields.0.insert(field.to_owned(), list);
-    let list = fields.texts(field)?.unwrap_or_default();
+    let list = fields.strings(field)?.unwrap_or_default();
     let provider = |name: &str| name.split('/').next().unwrap_or_default().to_owned();
     match list.iter().find(|name| !known.contains(&provider(name))) {
         None => Ok(list),
-        Some(odd) => {
-            let near = nearest(&provider(odd), known.iter().map(String::as_str));
+        Some(unknown) => {
+            let near = nearest(&provider(unknown), known.iter().map(String::as_str));
             let hint = near.map(|near| format!(" Did you mean '{near}'?")).unwrap_or_default();
-            let shown: String = odd.chars().take(60).collect();
+            let shown: String = unknown.chars().take(60).collect();
             Err(Error::invalid(field, format!("There is no provider '{shown}'.{hint}")))
         }
     }
@@ -95,7 +90,7 @@ fn split(text: &str) -> Value {
     text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect()
 }
 
-fn of_headers(headers: &HeaderMap) -> Map<String, Value> {
+fn from_headers(headers: &HeaderMap) -> Map<String, Value> {
     let pairs = [
         ("x-lumenfall-provider-order", "order"),
         ("x-lumenfall-provider-only", "only"),
@@ -104,21 +99,21 @@ fn of_headers(headers: &HeaderMap) -> Map<String, Value> {
         ("x-lumenfall-allow-fallbacks", "allow_fallbacks"),
         ("x-lumenfall-max-price", "max_price"),
     ];
-    let said = pairs.into_iter().filter_map(|(header, field)| {
+    let present = pairs.into_iter().filter_map(|(header, field)| {
         Some((field.to_owned(), Value::from(headers.get(header)?.to_str().unwrap_or_default())))
     });
-    said.collect()
+    present.collect()
 }
 
-/// How long the caller waits at most: `X-Lumenfall-Timeout-Ms`.
+/// The caller's own timeout: `X-Lumenfall-Timeout-Ms`.
 pub(in crate::api) fn read_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Error> {
     let Some(value) = headers.get("x-lumenfall-timeout-ms") else { return Ok(None) };
     let millis = value.to_str().ok().and_then(|text| text.trim().parse().ok()).filter(|millis| *millis > 0);
-    let wrong = || {
+    let invalid = || {
         let text = "'X-Lumenfall-Timeout-Ms' should be a positive whole number of milliseconds.";
         Error::invalid("X-Lumenfall-Timeout-Ms", text)
     };
-    millis.map(|millis| Some(Duration::from_millis(millis))).ok_or_else(wrong)
+    millis.map(|millis| Some(Duration::from_millis(millis))).ok_or_else(invalid)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! The parameters of a model as JSON Schema (draft 2020-12): what a caller may send, how each route is told, which routes
-//! take it.
+//! The parameters of a model as JSON Schema (draft 2020-12): what a caller may send, which routes take it, and how each
+//! passes it on.
 
-use super::images::MAX_PICTURES;
+use super::images::MAX_IMAGES;
 use super::videos::{MAX_SECONDS, MAX_VIDEOS};
 use crate::catalog::{Model, Route, SizeRule};
 use crate::job::Mode;
@@ -10,16 +10,16 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// How a parameter reaches a provider, in the words of the hosted service.
+/// The way of a parameter to a provider, in the hosted service's terms.
 #[derive(Clone, Copy)]
 enum Badge {
-    /// As it is.
+    /// Unchanged.
     Passthrough,
     /// Under the provider's name for it.
     Renamed,
-    /// In the provider's own terms.
+    /// As another value.
     Converted,
-    /// By us: the provider knows nothing of it.
+    /// Not at all: this gateway does it.
     Emulated,
 }
 
@@ -34,20 +34,20 @@ impl Badge {
     }
 }
 
-/// A parameter that providers have of their own: its name, its type, what it does.
-const COMMON: [(&str, &str, &str); 8] = [
-    ("negative_prompt", "string", "What should not be in it."),
+/// Provider parameters with a meaning of their own: name, type, description.
+const PROVIDER_PARAMETERS: [(&str, &str, &str); 8] = [
+    ("negative_prompt", "string", "What should not appear in the output."),
     ("seed", "integer", "The same seed gives a similar result."),
-    ("quality", "string", "How much work to put into it."),
-    ("style", "string", "A manner, by the provider's name for it."),
+    ("quality", "string", "How much effort the provider puts into it."),
+    ("style", "string", "A style, by the provider's name for it."),
     ("background", "string", "`transparent`, `opaque` or `auto`."),
     ("moderation", "string", "How strict the provider's filter is."),
     ("guidance_scale", "number", "How closely to follow the prompt."),
     ("num_inference_steps", "integer", "How many steps to take."),
 ];
 
-/// Names that have a meaning here already.
-const OURS: [&str; 12] = [
+/// Parameters that are described elsewhere in the schema.
+const GATEWAY_PARAMETERS: [&str; 12] = [
     "prompt",
     "n",
     "size",
@@ -62,9 +62,9 @@ const OURS: [&str; 12] = [
     "generate_audio",
 ];
 
-/// The schema of a model's calls, with the routes that are alive.
-pub(in crate::api) fn schema(model: &Model, routes: &[&Arc<Route>]) -> Value {
-    let page = Page { routes };
+/// The schema of a model's calls, over the routes that are not retired.
+pub(in crate::api) fn model_schema(model: &Model, routes: &[&Arc<Route>]) -> Value {
+    let builder = SchemaBuilder { routes };
     let modes: BTreeSet<Mode> = routes.iter().flat_map(|route| route.modes.iter().copied()).collect();
     let mut properties = Map::new();
     let names: Vec<&str> = std::iter::once(&model.id).chain(&model.aliases).map(String::as_str).collect();
@@ -73,19 +73,19 @@ pub(in crate::api) fn schema(model: &Model, routes: &[&Arc<Route>]) -> Value {
         json!({"type": "string", "examples": names,
         "description": "This model, by any of its names; `provider/name` forces a provider."}),
     );
-    page.prompt(&mut properties);
-    page.sizes(&mut properties);
+    builder.prompt(&mut properties);
+    builder.sizes(&mut properties);
     if modes.iter().any(|mode| mode.makes_video()) {
-        page.videos(&mut properties);
+        builder.video_parameters(&mut properties);
     }
     if modes.iter().any(|mode| !mode.makes_video()) {
-        page.pictures(&mut properties);
+        builder.image_parameters(&mut properties);
     }
-    page.inputs(&modes, &mut properties);
-    for (name, kind, about) in COMMON {
-        page.put(&mut properties, name, json!({"type": kind, "description": about}), |route| named(route, name));
+    builder.inputs(&modes, &mut properties);
+    for (name, kind, about) in PROVIDER_PARAMETERS {
+        builder.put(&mut properties, name, json!({"type": kind, "description": about}), |route| named(route, name));
     }
-    page.extras(&mut properties);
+    builder.extras(&mut properties);
     properties.insert("user".to_owned(), json!({"type": "string", "description": "Your end user, for the log."}));
     let mut required = vec!["model"];
     let needs_prompt = |mode: &Mode| matches!(mode, Mode::TextToImage | Mode::ImageEdit | Mode::TextToVideo);
@@ -99,27 +99,32 @@ pub(in crate::api) fn schema(model: &Model, routes: &[&Arc<Route>]) -> Value {
         "type": "object",
         "properties": properties,
         "required": required,
-        // What we do not know goes to the provider as it is.
+        // Parameters that we do not know go to the provider unchanged.
         "additionalProperties": true,
     })
 }
 
-/// The routes that a schema speaks of.
-struct Page<'a> {
+struct SchemaBuilder<'a> {
     routes: &'a [&'a Arc<Route>],
 }
 
-/// How a parameter reaches a route, and anything that is to be said of it there.
-type Told = Option<(Badge, Value)>;
+/// A route's support of a parameter, with details. `None`: the route does not take it.
+type RouteSupport = Option<(Badge, Value)>;
 
-impl Page<'_> {
-    /// Adds a property when any route takes it, with what each does. The badge of the first route, which is tried first,
-    /// is the property's.
-    fn put(&self, properties: &mut Map<String, Value>, name: &str, mut property: Value, tell: impl Fn(&Route) -> Told) {
+impl SchemaBuilder<'_> {
+    /// Adds a property when any route takes it, with each route's support. The badge of the first route, which is tried
+    /// first, is the property's.
+    fn put(
+        &self,
+        properties: &mut Map<String, Value>,
+        name: &str,
+        mut property: Value,
+        support: impl Fn(&Route) -> RouteSupport,
+    ) {
         let mut takers = Map::new();
         let mut modes: BTreeSet<Mode> = BTreeSet::new();
         for route in self.routes {
-            let Some((badge, mut about)) = tell(route) else { continue };
+            let Some((badge, mut about)) = support(route) else { continue };
             about["badge"] = json!(badge.as_str());
             if property["x-badge"].is_null() {
                 property["x-badge"] = json!(badge.as_str());
@@ -164,13 +169,13 @@ impl Page<'_> {
         let ratio = r"[0-9]+(\.[0-9]+)?:[0-9]+(\.[0-9]+)?";
         let size = json!({"type": "string", "pattern": format!("^([aA][uU][tT][oO]|[0-9]{{1,5}} *[xX×] *[0-9]{{1,5}}|{ratio})$"),
             "examples": ["1024x1024", "16:9", "auto"],
-            "description": "Pixels or a shape; what a route cannot make becomes the nearest that it can."});
+            "description": "Pixels or an aspect ratio; a size that a route cannot make becomes the nearest that it can."});
         self.put(properties, "size", size, sized);
         let shape = json!({"type": "string", "pattern": format!("^([aA][uU][tT][oO]|{ratio})$"), "examples": ["16:9"],
-            "description": "A shape, when `size` is not said."});
+            "description": "An aspect ratio, when there is no `size`."});
         self.put(properties, "aspect_ratio", shape, sized);
         let scale = json!({"type": "string", "examples": ["1K", "2K", "720p", "auto"],
-            "description": "A scale, when `size` is not said."});
+            "description": "A resolution, when there is no `size`."});
         self.put(properties, "resolution", scale, sized);
     }
 
@@ -186,13 +191,13 @@ impl Page<'_> {
         });
     }
 
-    fn pictures(&self, properties: &mut Map<String, Value>) {
-        self.count(MAX_PICTURES, properties);
+    fn image_parameters(&self, properties: &mut Map<String, Value>) {
+        self.count(MAX_IMAGES, properties);
         let form = json!({"type": "string", "enum": ["url", "b64_json"], "default": "url",
             "description": "A link that works for an hour, or base64."});
         self.put(properties, "response_format", form, |_| Some((Badge::Emulated, json!({}))));
         let formats: Vec<&str> = Format::OUTPUTS.iter().map(|format| format.name()).collect();
-        let format = json!({"type": "string", "enum": formats, "description": "The format of the file; the route's own when unsaid."});
+        let format = json!({"type": "string", "enum": formats, "description": "The format of the file; by default the route's own."});
         self.put(properties, "output_format", format, |route| {
             let native = json!({"native": route.formats, "default": route.default_format});
             let asked = named(route, "output_format").filter(|_| !route.formats.is_empty());
@@ -206,21 +211,20 @@ impl Page<'_> {
         });
     }
 
-    fn videos(&self, properties: &mut Map<String, Value>) {
+    fn video_parameters(&self, properties: &mut Map<String, Value>) {
         self.count(MAX_VIDEOS, properties);
-        let films = |route: &Route| route.video.clone();
         let seconds = json!({"type": ["integer", "string"], "minimum": 1, "maximum": MAX_SECONDS,
             "pattern": "^([0-9]+s?|[aA][uU][tT][oO])$", "examples": [8, "8", "5s", "auto"],
-            "description": "How long; what a route cannot make becomes the nearest that it can."});
+            "description": "The length; one that a route cannot make becomes the nearest that it can."});
         self.put(properties, "seconds", seconds, |route| {
-            let video = films(route)?;
+            let video = route.video.as_ref()?;
             let about = json!({"field": video.field, "allowed": video.seconds, "default": video.default});
             Some((Badge::Converted, about))
         });
         let sound = json!({"type": "boolean", "description": "Whether it should have sound."});
         self.put(properties, "generate_audio", sound, |route| {
-            let video = films(route)?;
-            let field = video.audio?;
+            let video = route.video.as_ref()?;
+            let field = video.audio.as_ref()?;
             let badge = if field == "generate_audio" { Badge::Passthrough } else { Badge::Renamed };
             Some((badge, json!({"field": field, "default": video.sound})))
         });
@@ -235,10 +239,10 @@ impl Page<'_> {
         };
         let picture = json!({"type": ["string", "object"]});
         let pictures = json!({"anyOf": [picture, {"type": "array", "items": picture, "minItems": 1}],
-            "description": "The picture to work from, or several: links, data URIs, base64, or uploads in a form."});
+            "description": "The picture to start from, or several: links, data URIs, base64, or uploads in a form."});
         self.put(properties, "image", pictures.clone(), |route| reads(route, false));
         self.put(properties, "input_reference", pictures, |route| reads(route, true));
-        let source = json!({"type": ["string", "object"], "description": "The video to edit or to go on from: \
+        let source = json!({"type": ["string", "object"], "description": "The video to edit or to extend: \
             `{\"id\": …}` of one that was made here, a link, a data URI, base64, or an upload in a form."});
         self.put(properties, "video", source, |route| {
             let inputs = route.inputs.as_ref()?;
@@ -246,7 +250,7 @@ impl Page<'_> {
             let field = inputs.video.as_ref().filter(|_| !modes.is_empty())?;
             Some((Badge::Converted, json!({"field": field, "modes": modes})))
         });
-        let mask = json!({"type": ["string", "object"], "description": "Where to edit: what is transparent in it."});
+        let mask = json!({"type": ["string", "object"], "description": "Where to edit: the transparent part of this picture."});
         self.put(properties, "mask", mask, |route| {
             let mask = route.inputs.as_ref()?.mask.as_ref()?;
             Some((Badge::Converted, json!({"field": mask})))
@@ -259,13 +263,13 @@ impl Page<'_> {
         }
     }
 
-    /// What single providers know besides, as far as the catalog names it.
+    /// Parameters of single providers, as far as the catalog names them.
     fn extras(&self, properties: &mut Map<String, Value>) {
-        let said = |route: &Route| route.fields.keys().chain(route.defaults.keys()).cloned().collect::<Vec<_>>();
-        let names: BTreeSet<String> = self.routes.iter().flat_map(|route| said(route)).collect();
+        let names_of = |route: &Route| route.fields.keys().chain(route.defaults.keys()).cloned().collect::<Vec<_>>();
+        let names: BTreeSet<String> = self.routes.iter().flat_map(|route| names_of(route)).collect();
         for name in names
             .iter()
-            .filter(|name| !OURS.contains(&name.as_str()) && !properties.contains_key(*name))
+            .filter(|name| !GATEWAY_PARAMETERS.contains(&name.as_str()) && !properties.contains_key(*name))
             .cloned()
             .collect::<Vec<_>>()
         {
@@ -281,8 +285,8 @@ impl Page<'_> {
     }
 }
 
-/// How a route calls a parameter of the caller's; `None` when it has no such.
-fn named(route: &Route, name: &str) -> Told {
+/// A parameter that the route's catalog row names.
+fn named(route: &Route, name: &str) -> RouteSupport {
     let field = route.field(name)?;
     let values = route.values.get(name);
     let badge = match values {

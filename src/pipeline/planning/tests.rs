@@ -2,7 +2,7 @@
 
 use super::fit::fit;
 use super::plan::{Candidate, Plan, Scene, plan};
-use crate::base::Usd;
+use crate::base::{AllowedModels, Usd};
 use crate::catalog::{Catalog, Route};
 use crate::error::ErrorKind;
 use crate::job::{Job, Mode};
@@ -126,7 +126,7 @@ fn what_leaves_nothing_says_why() {
     let error = refused(dear, &HashMap::new(), MODEL);
     assert_eq!((error.kind, error.param.as_deref()), (ErrorKind::InvalidRequest, Some("provider")));
     assert!(error.message.contains("over 'max_price'"), "{}", error.message);
-    let key = Preferences { allowed: names(&["openai/*"]), ..Preferences::default() };
+    let key = Preferences { allowed: AllowedModels::new(&names(&["openai/*"])), ..Preferences::default() };
     assert_eq!(refused(key, &HashMap::new(), MODEL).kind, ErrorKind::Forbidden);
     let off = View { operator: Operator::Disabled, ..WELL };
     let views = HashMap::from([("fal".to_owned(), off)]);
@@ -202,7 +202,7 @@ fn some_preferences() -> impl Strategy<Value = Preferences> {
             sort,
             no_fallbacks,
             max_price,
-            allowed,
+            allowed: AllowedModels::new(&allowed),
         },
     )
 }

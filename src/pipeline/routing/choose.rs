@@ -3,9 +3,8 @@
 use super::health::Standing;
 use super::operator::Operator;
 use super::rules::{Place, Rules, covers};
-use crate::base::Usd;
+use crate::base::{AllowedModels, Usd};
 use crate::catalog::Route;
-use globset::Glob;
 use std::time::Duration;
 
 /// What a caller, or their key, wants of the routes of one request.
@@ -23,8 +22,8 @@ pub struct Preferences {
     pub no_fallbacks: bool,
     /// The most that a route may cost for the whole request, by its estimate.
     pub max_price: Option<Usd>,
-    /// Patterns of what the key may use, each for a model or for `provider/model`; empty allows all.
-    pub allowed: Vec<String>,
+    /// What the key may use, by patterns for a model or for `provider/model`.
+    pub allowed: AllowedModels,
 }
 
 /// What routes are sorted by.
@@ -164,13 +163,8 @@ impl Choice<'_> {
 
     /// Whether the key may use a route: a pattern fits the model, its canonical name, or `provider/model`.
     fn permits(&self, route: &Route) -> bool {
-        let patterns = &self.preferences.allowed;
         let through = format!("{}/{}", route.provider, self.model);
-        let fits = |pattern: &String| {
-            let matcher = Glob::new(pattern).map(|glob| glob.compile_matcher());
-            matcher.is_ok_and(|glob| [self.asked, self.model, through.as_str()].iter().any(|name| glob.is_match(name)))
-        };
-        patterns.is_empty() || patterns.iter().any(fits)
+        self.preferences.allowed.allow_any([self.asked, self.model, through.as_str()])
     }
 }
 

@@ -1,7 +1,8 @@
-//! Pictures that a caller gives, in every form that clients use: uploads, links, data URIs, base64, objects around
+//! Pictures and videos of a caller, in every form that clients use: uploads, links, data URIs, base64, objects around
 //! them. Each is fetched through the guard and verified; none is ever dropped silently.
 
-use super::form::Part;
+use super::call_context::CallBody;
+use crate::api::body::{INPUT_PARAMETERS, InputSource};
 use crate::error::{Error, ErrorKind};
 use crate::job::Input;
 use crate::media::{Container, Flaw, Picture, Probe, sniff};
@@ -14,83 +15,80 @@ use tokio::time::Instant;
 
 /// Most pictures of one request.
 const MAX_INPUTS: usize = 16;
-/// The parameters that hold them, besides `mask`, in the order in which they count.
-pub(super) const NAMES: [&str; 7] =
-    ["input_reference", "image", "images", "image_url", "image_base64", "video", "video_url"];
-/// The one that may name a video that was made here.
+/// The parameter that may name a video that was made here.
 const VIDEO: &str = "video";
-/// How long a caller's link may take.
-const FETCH: Duration = Duration::from_secs(30);
+/// Time limit of a caller's link.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The pictures of a request before they are fetched: by parameter name, in order.
+/// The pictures and videos of a call before they are fetched: by parameter name, in order.
 #[derive(Debug, Default)]
-pub(super) struct Given {
-    images: Vec<(String, Part)>,
-    mask: Option<Part>,
+pub(super) struct InputSources {
+    images: Vec<(String, InputSource)>,
+    mask: Option<InputSource>,
     /// The id of a video that was made here.
-    made_here: Option<String>,
+    video_id: Option<String>,
 }
 
-impl Given {
-    /// From a form's picture parts.
-    pub(super) fn of_form(files: Vec<(String, Part)>) -> Result<Self, Error> {
-        let mut given = Self::default();
-        for (name, part) in files {
-            if let Some(id) = id_in_form(&name, &part)? {
-                given.name_made(id)?;
+impl InputSources {
+    /// Takes them out of a body.
+    pub(super) fn take(body: &mut CallBody) -> Result<Self, Error> {
+        match body.form_inputs.take() {
+            Some(inputs) => Self::from_form(inputs),
+            None => Self::from_json(&mut body.fields),
+        }
+    }
+
+    fn from_form(inputs: Vec<(String, InputSource)>) -> Result<Self, Error> {
+        let mut sources = Self::default();
+        for (name, source) in inputs {
+            if let Some(id) = video_id_in_form(&name, &source)? {
+                if sources.video_id.replace(id).is_some() {
+                    return Err(Error::invalid(VIDEO, "There is more than one video."));
+                }
             } else if !name.starts_with("mask") {
-                given.images.push((name, part));
-            } else if given.mask.replace(part).is_some() {
+                sources.images.push((name, source));
+            } else if sources.mask.replace(source).is_some() {
                 return Err(Error::invalid("mask", "There is more than one mask."));
             }
         }
-        Ok(given)
+        Ok(sources)
     }
 
-    /// Takes the parameters that hold pictures or videos out of a JSON object.
-    pub(super) fn of_json(fields: &mut Map<String, Value>) -> Result<Self, Error> {
-        let mut given = Self::default();
-        for name in NAMES {
+    fn from_json(fields: &mut Map<String, Value>) -> Result<Self, Error> {
+        let mut sources = Self::default();
+        for name in INPUT_PARAMETERS {
             match fields.remove(name) {
                 None | Some(Value::Null) => {}
                 Some(Value::Object(fields)) if name == VIDEO && fields.contains_key("id") => {
-                    given.made_here = Some(read_id(&fields)?);
+                    sources.video_id = Some(read_video_id(&fields)?);
                 }
                 Some(Value::Array(items)) => {
                     for item in items {
-                        given.images.push((name.to_owned(), read_part(name, &item)?));
+                        sources.images.push((name.to_owned(), read_source(name, &item)?));
                     }
                 }
-                Some(one) => given.images.push((name.to_owned(), read_part(name, &one)?)),
+                Some(one) => sources.images.push((name.to_owned(), read_source(name, &one)?)),
             }
         }
-        given.mask = match fields.remove("mask") {
+        sources.mask = match fields.remove("mask") {
             None | Some(Value::Null) => None,
-            Some(mask) => Some(read_part("mask", &mask)?),
+            Some(mask) => Some(read_source("mask", &mask)?),
         };
-        Ok(given)
+        Ok(sources)
     }
 
-    /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.images.is_empty()
     }
 
     /// Takes the id of a video that was made here, when the call names one.
-    pub(super) fn take_made_here(&mut self) -> Option<String> {
-        self.made_here.take()
+    pub(super) fn take_video_id(&mut self) -> Option<String> {
+        self.video_id.take()
     }
 
-    fn name_made(&mut self, id: String) -> Result<(), Error> {
-        match self.made_here.replace(id) {
-            None => Ok(()),
-            Some(_) => Err(Error::invalid(VIDEO, "There is more than one video.")),
-        }
-    }
-
-    /// Fetches and verifies everything. A video that is only named was for the caller to take.
-    pub(super) async fn obtain(self, gateway: &Gateway) -> Result<(Vec<Input>, Option<Input>), Error> {
-        if self.made_here.is_some() {
+    /// Fetches and verifies everything. A video named by its id has to be taken out before.
+    pub(super) async fn fetch(self, gateway: &Gateway) -> Result<(Vec<Input>, Option<Input>), Error> {
+        if self.video_id.is_some() {
             let text = "'video' names a video by its 'id', which only videos/edits and videos/extensions take.";
             return Err(Error::invalid(VIDEO, text));
         }
@@ -98,9 +96,9 @@ impl Given {
             let text = format!("At most {MAX_INPUTS} input images, not {}.", self.images.len());
             return Err(Error::invalid("image", text));
         }
-        let images = try_join_all(self.images.into_iter().map(|(name, part)| obtain(gateway, name, part))).await?;
+        let images = try_join_all(self.images.into_iter().map(|(name, source)| fetch(gateway, name, source))).await?;
         let mask = match self.mask {
-            Some(part) => Some(obtain(gateway, "mask".to_owned(), part).await?),
+            Some(source) => Some(fetch(gateway, "mask".to_owned(), source).await?),
             None => None,
         };
         Ok((images, mask))
@@ -109,21 +107,21 @@ impl Given {
 
 /// The id of a video that was made here, when a part of a form holds one: `video[id]`, as OpenAI's SDKs spell it, or
 /// `video` as JSON.
-fn id_in_form(name: &str, part: &Part) -> Result<Option<String>, Error> {
-    let fields = match (name, part) {
-        ("video[id]", Part::Text(id)) => Map::from_iter([("id".to_owned(), Value::from(id.as_str()))]),
-        ("video[id]", Part::File(_)) => Map::from_iter([("id".to_owned(), Value::Null)]),
-        (VIDEO, Part::Text(text)) => match serde_json::from_str(text) {
+fn video_id_in_form(name: &str, source: &InputSource) -> Result<Option<String>, Error> {
+    let fields = match (name, source) {
+        ("video[id]", InputSource::Text(id)) => Map::from_iter([("id".to_owned(), Value::from(id.as_str()))]),
+        ("video[id]", InputSource::File(_)) => Map::from_iter([("id".to_owned(), Value::Null)]),
+        (VIDEO, InputSource::Text(text)) => match serde_json::from_str(text) {
             Ok(Value::Object(fields)) if fields.contains_key("id") => fields,
             _ => return Ok(None),
         },
         _ => return Ok(None),
     };
-    read_id(&fields).map(Some)
+    read_video_id(&fields).map(Some)
 }
 
 /// `{"id": "req_…"}` and nothing beside it: of two videos, one would be dropped.
-fn read_id(fields: &Map<String, Value>) -> Result<String, Error> {
+fn read_video_id(fields: &Map<String, Value>) -> Result<String, Error> {
     match fields.get("id").and_then(Value::as_str).map(str::trim) {
         Some(id) if !id.is_empty() && fields.len() == 1 => Ok(id.to_owned()),
         _ => {
@@ -135,7 +133,7 @@ fn read_id(fields: &Map<String, Value>) -> Result<String, Error> {
 }
 
 /// A text, or an object such as `{"image_url": "…"}` or `{"image_url": {"url": "…"}}`.
-fn read_part(name: &str, value: &Value) -> Result<Part, Error> {
+fn read_source(name: &str, value: &Value) -> Result<InputSource, Error> {
     let nested = |value: &Value| {
         ["image_url", "video_url", "url", "image_base64", "b64_json"].iter().find_map(|key| value.get(key).cloned())
     };
@@ -149,7 +147,7 @@ fn read_part(name: &str, value: &Value) -> Result<Part, Error> {
         return Err(Error::invalid(name, text));
     }
     match found {
-        Some(Value::String(text)) if !text.trim().is_empty() => Ok(Part::Text(text.trim().to_owned())),
+        Some(Value::String(text)) if !text.trim().is_empty() => Ok(InputSource::Text(text.trim().to_owned())),
         _ => {
             let text = format!("'{name}' should hold links, data URIs or base64, or objects with an 'image_url'.");
             Err(Error::invalid(name, text))
@@ -157,24 +155,24 @@ fn read_part(name: &str, value: &Value) -> Result<Part, Error> {
     }
 }
 
-async fn obtain(gateway: &Gateway, name: String, part: Part) -> Result<Input, Error> {
-    let bytes = match part {
-        Part::File(bytes) => bytes,
-        Part::Text(text) if text.starts_with("https://") || text.starts_with("http://") => {
-            let fetched = gateway.callers.download(&text, Instant::now() + FETCH).await;
+async fn fetch(gateway: &Gateway, name: String, source: InputSource) -> Result<Input, Error> {
+    let bytes = match source {
+        InputSource::File(bytes) => bytes,
+        InputSource::Text(text) if text.starts_with("https://") || text.starts_with("http://") => {
+            let fetched = gateway.callers.download(&text, Instant::now() + FETCH_TIMEOUT).await;
             fetched.map_err(|fault| {
                 Error::invalid(&name, format!("The picture at '{name}' could not be fetched: {fault}."))
             })?
         }
-        Part::Text(text) => decode(&name, &text)?,
+        InputSource::Text(text) => decode_base64(&name, &text)?,
     };
-    // Where a route takes no video, its fit says so.
+    // A route that takes no video refuses it when the job is mapped to it.
     if Container::sniff(&bytes).is_some() && !is_avif(&bytes) {
-        return read_video(&name, bytes);
+        return verify_video(&name, bytes);
     }
-    let limits = gateway.engine.post.limits;
+    let limits = gateway.image_limits();
     // Base64 of hostile files can be slow to walk: off the runtime's threads.
-    let picture = gateway.engine.post.workers.run(move || Picture::verify(bytes, &limits)).await;
+    let picture = gateway.image_workers().run(move || Picture::verify(bytes, &limits)).await;
     match picture.and_then(|verified| verified) {
         Ok(picture) => {
             let (facts, bytes) = (picture.facts, picture.bytes);
@@ -190,8 +188,7 @@ fn is_avif(bytes: &[u8]) -> bool {
     sniff(bytes).is_some()
 }
 
-/// Verifies a video.
-fn read_video(name: &str, bytes: Bytes) -> Result<Input, Error> {
+fn verify_video(name: &str, bytes: Bytes) -> Result<Input, Error> {
     let mut probe = Probe::default();
     let facts = probe.feed(&bytes).and_then(|()| probe.finish());
     let facts = facts.map_err(|flaw| Error::invalid(name, format!("Invalid video file provided: {flaw}.")))?;
@@ -199,7 +196,7 @@ fn read_video(name: &str, bytes: Bytes) -> Result<Input, Error> {
 }
 
 /// A data URI or bare base64.
-fn decode(name: &str, text: &str) -> Result<Bytes, Error> {
+fn decode_base64(name: &str, text: &str) -> Result<Bytes, Error> {
     let body = match text.strip_prefix("data:") {
         Some(data) => data.split_once(";base64,").map(|(_, body)| body),
         None => Some(text),

@@ -1,6 +1,6 @@
-//! What surrounds every request: its id, its place among the running ones, its one line in the log.
+//! Middleware around every request: its id and access log line, and the limit on requests at once.
 
-use super::Api;
+use super::state::Api;
 use crate::base::{Timestamp, id};
 use crate::error::{Error, ErrorKind};
 use axum::extract::{Request, State};
@@ -17,7 +17,7 @@ use tracing::Instrument;
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-lumenfall-request-id");
 
 /// Headers that scripts in browsers may read.
-pub(super) fn exposed() -> Vec<HeaderName> {
+pub(super) fn exposed_headers() -> Vec<HeaderName> {
     let ours = ["request-id", "provider", "model", "attempts", "sandbox"];
     let ours = ours.into_iter().filter_map(|name| HeaderName::try_from(format!("x-lumenfall-{name}")).ok());
     ours.chain([
@@ -28,69 +28,67 @@ pub(super) fn exposed() -> Vec<HeaderName> {
     .collect()
 }
 
-/// A request's identity, made before anything else.
+/// Id and arrival of a request, set before anything else looks at it.
 #[derive(Debug, Clone)]
-pub(super) struct Arrival {
+pub(super) struct RequestMeta {
     /// `req_…`
     pub(super) id: String,
-    /// By the clock.
-    pub(super) at: Timestamp,
-    /// For durations.
-    pub(super) instant: Instant,
+    pub(super) created_at: Timestamp,
+    /// For durations, which a change of the system clock must not touch.
+    pub(super) started: Instant,
 }
 
-/// Gives the request its id, and writes its line when it is answered.
-pub(super) async fn identify(mut request: Request, next: Next) -> Response {
-    let at = Timestamp::now();
-    let arrival = Arrival { id: id::request(at), at, instant: Instant::now() };
+/// Gives the request its id, and logs it when it is answered.
+pub(super) async fn log_request(mut request: Request, next: Next) -> Response {
+    let created_at = Timestamp::now();
+    let meta = RequestMeta { id: id::request(created_at), created_at, started: Instant::now() };
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let span = tracing::info_span!("request", request.id = %arrival.id);
-    request.extensions_mut().insert(arrival.clone());
+    let span = tracing::info_span!("request", request.id = %meta.id);
+    request.extensions_mut().insert(meta.clone());
     let mut response = next.run(request).instrument(span.clone()).await;
-    if let Ok(value) = HeaderValue::from_str(&arrival.id) {
+    if let Ok(value) = HeaderValue::from_str(&meta.id) {
         // A replayed answer keeps the id of the request that made it.
         response.headers_mut().entry(REQUEST_ID).or_insert(value);
     }
     let status = response.status().as_u16();
-    let duration_ms = u64::try_from(arrival.instant.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let duration_ms = u64::try_from(meta.started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let _entered = span.enter();
     // Probes would drown everything else.
     if is_probe(&path) {
-        tracing::debug!(%method, path, status, duration_ms, "answered");
+        tracing::debug!(%method, path, status, duration_ms, "request answered");
     } else {
-        tracing::info!(%method, path, status, duration_ms, "answered");
+        tracing::info!(%method, path, status, duration_ms, "request answered");
     }
     response
 }
 
-/// A request's place among the running ones: whoever answers in a stream keeps it until the end of that.
+/// A share of the concurrency limit. A call that goes on after its handler has returned keeps a clone.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct ConcurrencyPermit {
     _permit: Arc<OwnedSemaphorePermit>,
 }
 
-/// Machines that look after us: answered however busy we are.
+/// Probes are answered at any load.
 fn is_probe(path: &str) -> bool {
     matches!(path, "/healthz" | "/readyz" | "/metrics")
 }
 
-/// Lets so many requests in at once; more are told to come back, at once.
-pub(super) async fn admit(State(api): State<Api>, mut request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    if is_probe(path) {
+/// Runs so many requests at once and refuses more with 503, before anything of them is read.
+pub(super) async fn limit_concurrency(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    if is_probe(request.uri().path()) {
         return next.run(request).await;
     }
-    match Arc::clone(&api.0.running).try_acquire_owned() {
+    match Arc::clone(&api.running).try_acquire_owned() {
         Ok(permit) => {
-            let place = Place { _permit: Arc::new(permit) };
-            request.extensions_mut().insert(place.clone());
+            let permit = ConcurrencyPermit { _permit: Arc::new(permit) };
+            request.extensions_mut().insert(permit.clone());
             let response = next.run(request).await;
-            drop(place);
+            drop(permit);
             response
         }
         Err(_) => {
-            let most = api.0.max_concurrent;
-            let text = format!("This gateway is serving {most} requests, as many as it may. Try again shortly.");
+            let limit = api.max_concurrent;
+            let text = format!("This gateway is serving {limit} requests, which is its limit. Try again shortly.");
             let retry_after = Some(Duration::from_secs(1));
             Error { retry_after, ..Error::new(ErrorKind::Unavailable, text) }.into_response()
         }
