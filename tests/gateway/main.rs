@@ -22,6 +22,7 @@ mod matrix;
 mod models;
 mod outage;
 mod overrides;
+mod parity;
 #[path = "../kit/postgres.rs"]
 mod postgres;
 mod prices;

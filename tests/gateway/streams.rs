@@ -10,7 +10,7 @@ use std::time::Duration;
 const GENERATE: &str = "/openai/v1/images/generations";
 
 /// The events of a stream, each with the name before it, which is the `type` inside.
-fn events(text: &str) -> Vec<Value> {
+pub(super) fn events(text: &str) -> Vec<Value> {
     let blocks = text.split("\n\n").filter(|block| !block.is_empty() && !block.starts_with(':'));
     let read = |block: &str| {
         let (name, data) = block.split_once('\n').unwrap();
