@@ -125,7 +125,10 @@ impl Gateway {
                     ErrorKind::Cancelled => Status::Cancelled,
                     _ => Status::UpstreamFailure,
                 };
+                let first = state.outputs.first();
                 let end = Closing {
+                    size: first.and_then(|file| file.size).map(|size| size.to_string()),
+                    format: first.and_then(OutputFile::format).map(|format| format.name().to_owned()),
                     served: state.served,
                     count: links.len(),
                     links,

@@ -24,7 +24,8 @@ impl Engine {
         let submission = state.submissions[index].clone();
         self.learn(work, &submission, Some(&fault), provider_done);
         let cost = failed_cost(work, &submission, &fault);
-        state.record(Entry { run, work, submission: &submission, upstream_id, cost, fault: Some(&fault) }.attempt());
+        let attempt = Entry { run, work, submission: &submission, upstream_id, cost, fault: Some(&fault) }.attempt();
+        state.submissions[index].attempts.push(attempt);
         state.provider_done = state.provider_done.max(Some(provider_done));
         let submitting = submission.stage == Stage::Submitting && run.clock.now() < run.deadline;
         if !submitting || fault.accepted != Accepted::No {
@@ -75,7 +76,7 @@ impl Engine {
         state.provider_done = state.provider_done.max(Some(provider_done));
         match fault {
             Some(fault) => {
-                state.record(attempt);
+                state.submissions[index].attempts.push(attempt);
                 state.fail(index, fault);
             }
             None => {
@@ -86,9 +87,10 @@ impl Engine {
                 let changed = submission.conversions.iter().chain(&fit.adjustments).cloned();
                 state.adjust(changed.chain(surprises).chain(notes).collect::<Vec<_>>());
                 state.served = Some((attempt.provider.clone(), attempt.route.clone()));
-                state.record(attempt);
-                state.outputs.extend(made);
-                state.submissions[index].stage = Stage::Over;
+                let submission = &mut state.submissions[index];
+                submission.attempts.push(attempt);
+                submission.outputs = made;
+                submission.stage = Stage::Over;
             }
         }
         Ok(())
@@ -109,7 +111,8 @@ impl Engine {
             Stage::Ready | Stage::Submitting | Stage::Over => None,
         };
         let cost = failed_cost(work, &submission, &fault);
-        state.record(Entry { run, work, submission: &submission, upstream_id, cost, fault: Some(&fault) }.attempt());
+        let attempt = Entry { run, work, submission: &submission, upstream_id, cost, fault: Some(&fault) }.attempt();
+        state.submissions[index].attempts.push(attempt);
         state.provider_done = state.provider_done.max(Some(run.clock.now()));
         state.fail(index, fault);
         Ok(())

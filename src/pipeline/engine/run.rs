@@ -94,6 +94,8 @@ impl Engine {
                 input_sizes: Vec::new(),
                 conversions: Vec::new(),
                 retries: Retries::default(),
+                attempts: Vec::new(),
+                outputs: Vec::new(),
             };
             state.submissions = split(missing, most).into_iter().map(submission).collect();
             state.route = route;
@@ -110,6 +112,7 @@ impl Engine {
         run: &Run<'_, P>,
     ) -> Result<Option<Outcome>, Interrupt> {
         let wanted = run.persistence.work().await?.job.n as usize;
+        state.collect();
         if state.outputs.len() >= wanted {
             state.outputs.truncate(wanted);
             return Ok(Some(Ok(())));

@@ -65,6 +65,10 @@ pub(in crate::pipeline) struct Submission {
     /// The conversions of its input pictures.
     pub conversions: Vec<Adjustment>,
     pub retries: Retries,
+    /// Its creating calls that came to an end; moved to the request's when the route is done.
+    pub attempts: Vec<Attempt>,
+    /// What it made; likewise.
+    pub outputs: Vec<OutputFile>,
 }
 
 /// The history of a submission that was refused and is submitted again.
@@ -143,9 +147,14 @@ impl JobState {
         self.submissions.iter().filter(|one| one.stage != Stage::Over).map(|one| one.due).min()
     }
 
-    /// Adds an attempt at the end of the list.
-    pub(in crate::pipeline) fn record(&mut self, attempt: Attempt) {
-        self.attempts.push(Attempt { index: self.attempts.len(), ..attempt });
+    /// Takes attempts and outputs over from the submissions, in the order of these, whichever ended first.
+    pub(in crate::pipeline) fn collect(&mut self) {
+        for submission in &mut self.submissions {
+            self.outputs.append(&mut submission.outputs);
+            for attempt in submission.attempts.drain(..) {
+                self.attempts.push(Attempt { index: self.attempts.len(), ..attempt });
+            }
+        }
     }
 
     /// Ends a submission that made nothing.

@@ -33,6 +33,7 @@ impl WorkerContext {
                 }
             }
         }
+        job.state.collect();
         run.persistence.save(&job.state, Change::Progress).await?;
         let complete = job.state.outputs.len() >= run.persistence.work().await?.job.n as usize;
         let outcome = match (complete, job.cancel) {
