@@ -1,9 +1,9 @@
 //! The providers, imitated: one simulator for each dialect, all of them on one listener, so that every adapter can be
 //! driven end to end without a key and without a cent. `http://HOST/<provider>` stands for that provider's base URL.
 //!
-//! A simulator shares no code with the adapter that it tests: this room knows the catalog, the pictures and the
-//! ground floor, and neither `providers` nor `outbound`. What goes wrong on purpose is said over `/_control`
-//! ([`steering`]); what every provider was asked, and what it would have billed, is in the [`book`].
+//! A simulator shares no code with the adapter that it tests: this crate depends on the core only. What goes wrong on
+//! purpose is said over `/_control` ([`steering`]); what every provider was asked, and what it would have billed, is in the
+//! [`book`].
 
 mod alibaba;
 mod bfl;
