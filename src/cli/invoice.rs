@@ -97,10 +97,10 @@ fn usd(text: &str, unit: i64) -> Option<Usd> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::providers::{ADAPTERS, find};
+    use crate::providers::{ADAPTERS, Adapter, find};
 
     fn layout(provider: &str) -> &'static Invoice {
-        find(provider).and_then(|adapter| adapter.invoice()).unwrap()
+        find(provider).and_then(Adapter::invoice).unwrap()
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::invoice::{self, Line, Renamed};
 use super::{Failure, providers_with, say};
 use crate::base::{Timestamp, Usd};
 use crate::config::Config;
-use crate::providers;
+use crate::providers::{self, Adapter};
 use crate::store::{Filter, Record, Store};
 use clap::Args;
 use serde::Deserialize;
@@ -107,7 +107,7 @@ struct Attempt {
 }
 
 pub(super) async fn run(command: Reconcile, config: &Config) -> Result<(), Failure> {
-    let layout = providers::find(&command.provider).and_then(|adapter| adapter.invoice());
+    let layout = providers::find(&command.provider).and_then(Adapter::invoice);
     let known = || providers_with(|adapter| adapter.invoice().is_some());
     let layout = layout.ok_or_else(|| Failure::Said(format!("--provider should be one of {}", known())))?;
     let renamed = command.columns.clone().unwrap_or_default();
