@@ -135,9 +135,9 @@ mod tests {
 
     #[test]
     fn callers_learn_nothing_of_the_inside() {
-        let told = Error::from(StoreError::Query(sqlx::Error::PoolTimedOut));
-        assert_eq!(told.kind, ErrorKind::Unavailable);
-        assert!(!told.message.contains("pool"));
+        let error = Error::from(StoreError::Query(sqlx::Error::PoolTimedOut));
+        assert_eq!(error.kind, ErrorKind::Unavailable);
+        assert!(!error.message.contains("pool"));
         assert_eq!(Error::from(StoreError::UnknownAccount("acme".into())).kind, ErrorKind::InvalidRequest);
     }
 

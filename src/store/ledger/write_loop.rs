@@ -240,7 +240,7 @@ impl WriteLoop {
         for event in std::mem::take(&mut committed.events) {
             tracing::warn!(
                 account = event.account_id, key = event.key_id, limit = event.limit, percent = event.percent,
-                used = %event.used, of = %event.of, "a limit is nearly or wholly used"
+                used = %event.used, of = %event.of, "80 or 100 percent of a limit is used"
             );
         }
         Ok(committed)
