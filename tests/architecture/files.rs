@@ -93,12 +93,13 @@ fn named_files_exist() {
     let mut missing = Vec::new();
     for path in &all {
         let Ok(text) = fs::read_to_string(root().join(path)) else { continue };
-        let is_code = path.ends_with(".rs");
+        let is_code = has_extension(path, "rs");
         for (index, line) in text.lines().enumerate() {
             let said = if is_code { line.split_once("//").map_or("", |(_, comment)| comment) } else { line };
             let words = said.split(|c: char| !c.is_alphanumeric() && !"_-./:".contains(c));
-            let names =
-                words.filter(|word| (word.ends_with(".md") || word.ends_with(".rs")) && !word.starts_with(['.', '/']));
+            let names = words.filter(|word| {
+                (has_extension(word, "md") || has_extension(word, "rs")) && !word.starts_with(['.', '/'])
+            });
             let names = names.filter(|name| !name.contains("://") && !ends_with(name));
             missing.extend(names.map(|name| format!("{path}:{}: {name}", index + 1)));
         }
@@ -164,7 +165,7 @@ fn metadata() -> Value {
 /// Every source file of every crate: its path and its text.
 pub(crate) fn sources() -> Vec<(String, String)> {
     let all = files("src").into_iter().chain(files("crates"));
-    let sources = all.filter(|path| path.ends_with(".rs") && path.contains("src/"));
+    let sources = all.filter(|path| has_extension(path, "rs") && path.contains("src/"));
     sources.map(|path| (path.clone(), fs::read_to_string(root().join(&path)).expect(&path))).collect()
 }
 
@@ -188,4 +189,8 @@ fn files(folder: &str) -> Vec<String> {
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn has_extension(path: &str, extension: &str) -> bool {
+    std::path::Path::new(path).extension().is_some_and(|own| own == extension)
 }

@@ -76,9 +76,6 @@ const LAYERS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Modules that have no order inside yet: the table of their children and the rule against circles wait for it.
-const UNORDERED: &[&str] = &["api"];
-
 #[test]
 fn modules_use_only_what_lies_below_them() {
     let breaches = breaches(&Tree::new(sources()));
@@ -88,8 +85,7 @@ fn modules_use_only_what_lies_below_them() {
 #[test]
 fn no_files_use_each_other_in_a_circle() {
     let tree = Tree::new(sources());
-    let mut circles = circles(&tree);
-    circles.retain(|circle| !circle.iter().all(|file| UNORDERED.iter().any(|parent| within(layer(file), parent))));
+    let circles = circles(&tree);
     assert!(circles.is_empty(), "files that use each other in a circle: {circles:#?}");
 }
 
@@ -142,10 +138,10 @@ fn planted_violations_are_found() {
     assert_eq!(circle_of(&[x, ("src/x/a.rs", "use super::Settings;")]), "", "a child may use its parent");
 }
 
-/// What no table allows, and files of an ordered module that its table does not know.
+/// What no table allows, and files that their module's table does not know.
 fn breaches(tree: &Tree) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for (parent, table) in LAYERS.iter().filter(|(parent, _)| !UNORDERED.contains(parent)) {
+    for (parent, table) in LAYERS {
         let rows = rows(table);
         let row_of = |path: &str| rows.iter().filter(|(row, _)| within(path, row)).max_by_key(|(row, _)| row.len());
         let unknown = |file: &&String| child(layer(file), parent).is_some_and(|path| row_of(path).is_none());

@@ -108,7 +108,7 @@ impl Visit<'_> for Tree {
         };
         match item {
             Item::Mod(item) if attributes.iter().any(for_tests) => {
-                self.tests.push(format!("{}::{}", self.here, item.ident))
+                self.tests.push(format!("{}::{}", self.here, item.ident));
             }
             _ if attributes.iter().any(for_tests) => {}
             Item::Mod(item) if item.content.is_some() => {

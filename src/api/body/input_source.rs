@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-/// The parameters that hold pictures or videos, besides `mask`, in the order in which their contents are numbered.
+/// The parameters that hold pictures or videos, besides `mask`, in the order in which their inputs are passed on.
 pub(in crate::api) const INPUT_PARAMETERS: [&str; 7] =
     ["input_reference", "image", "images", "image_url", "image_base64", "video", "video_url"];
 

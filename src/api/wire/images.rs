@@ -159,7 +159,7 @@ fn write_item(delivery: &Delivery, text: &mut String, chunks: &mut Vec<Bytes>) {
     text.push('}');
 }
 
-/// The `metadata` of an result.
+/// The `metadata` of a result.
 pub(super) fn metadata_json(result: &GenerationResult, sandbox: bool) -> Value {
     let mut metadata = json!({
         "model": result.model,

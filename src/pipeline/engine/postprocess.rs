@@ -71,7 +71,7 @@ impl PostProcessor {
 
 impl Body {
     /// The length of the file in bytes.
-    pub fn len(&self) -> usize {
+    pub fn file_len(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),
             Self::Base64(text) => {

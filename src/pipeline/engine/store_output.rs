@@ -67,7 +67,7 @@ impl OutputReader<'_> {
         let mut file = OutputFile {
             name: String::new(),
             content_type: facts.format.mime().to_owned(),
-            size_bytes: body.len() as u64,
+            size_bytes: body.file_len() as u64,
             size: Some(facts.size),
             provider_size: Some(provider_size),
             millis: None,

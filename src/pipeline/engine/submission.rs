@@ -84,22 +84,28 @@ impl<'a, P: Persistence> Submissions<'a, 'a, P> {
         let upstream = route.and_then(|candidate| self.engine.upstreams.get(&candidate.route.provider));
         let (Some(candidate), Some(upstream)) = (route, upstream) else {
             let gone = || Fault::new(FaultKind::Gone, "the route is not configured any more");
-            return self.refuse(state, &ready, gone);
+            self.refuse(state, &ready, gone);
+            return Ok(());
         };
         if self.run.hung_up.is_some_and(tokio_util::sync::CancellationToken::is_cancelled) {
             let text = "the caller closed the connection before the provider was asked";
-            return self.refuse(state, &ready, || Fault::new(FaultKind::Cancelled, text));
+            self.refuse(state, &ready, || Fault::new(FaultKind::Cancelled, text));
+            return Ok(());
         }
         if now >= self.run.deadline {
             let late = || Fault::new(FaultKind::Timeout, "time was up before the provider was asked");
-            return self.refuse(state, &ready, late);
+            self.refuse(state, &ready, late);
+            return Ok(());
         }
         if self.prepared.is_none() {
             let job = self.run.persistence.inputs().await?;
             let post = &self.engine.post;
             match convert_inputs(job, &candidate.route, &post.workers, &post.limits).await {
                 Ok(prepared) => self.prepared = Some(prepared),
-                Err(fault) => return self.refuse(state, &ready, || fault.clone()),
+                Err(fault) => {
+                    self.refuse(state, &ready, || fault.clone());
+                    return Ok(());
+                }
             }
         }
         for index in ready {
@@ -109,13 +115,12 @@ impl<'a, P: Persistence> Submissions<'a, 'a, P> {
     }
 
     /// Ends submissions that were not made.
-    fn refuse(&mut self, state: &mut JobState, ready: &[usize], fault: impl Fn() -> Fault) -> Result<(), Interrupt> {
+    fn refuse(&mut self, state: &mut JobState, ready: &[usize], fault: impl Fn() -> Fault) {
         let granted = self.granted.drain(..).map(|granted| granted.0);
         for index in ready.iter().copied().chain(granted) {
             let last = state.submissions[index].retries.last.clone();
             state.fail(index, last.unwrap_or_else(&fault));
         }
-        Ok(())
     }
 
     fn choose_credential(

@@ -137,7 +137,7 @@ impl WebhookDispatcher {
             match self.jobs.store.webhooks().record_attempt(&delivery.id, &self.jobs.owner, now, &tried).await {
                 Ok(()) => return,
                 Err(error) => {
-                    tracing::warn!(%error, "the result of a webhook delivery could not be stored; will retry")
+                    tracing::warn!(%error, "the result of a webhook delivery could not be stored; will retry");
                 }
             }
             sleep(POLL_INTERVAL).await;

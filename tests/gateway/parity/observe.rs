@@ -243,7 +243,7 @@ fn flatten(path: &str, value: &Value, into: &mut Vec<String>) {
     match value {
         Value::Null => {}
         Value::Object(fields) => {
-            fields.iter().for_each(|(name, value)| flatten(&format!("{path}.{name}"), value, into))
+            fields.iter().for_each(|(name, value)| flatten(&format!("{path}.{name}"), value, into));
         }
         Value::Array(items) => {
             items.iter().enumerate().for_each(|(index, item)| flatten(&format!("{path}[{index}]"), item, into));
