@@ -16,7 +16,7 @@
 //! | [`base`], [`telemetry`] | time, ids, money, secrets; the program's log (here) |
 //!
 //! A request becomes, in this order: `JsonObject` → [`job::Job`] → [`pipeline::Plan`] → [`job::Brief`] →
-//! [`outbound::Call`] / [`outbound::Reply`] / [`providers::Turn`] → [`job::Output`] → [`pipeline::Finished`] →
+//! [`outbound::Call`] / [`outbound::Reply`] / [`providers::Turn`] → [`job::Output`] → [`pipeline::OutputFile`] →
 //! [`pipeline::Delivery`] → bytes, and one [`store::Record`]. `ARCHITECTURE.md` walks it with file names.
 
 pub mod api;
