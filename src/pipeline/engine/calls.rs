@@ -167,7 +167,9 @@ impl Engine {
             .map(|output| async { if video { reader.video(output).await } else { reader.picture(output).await } });
         let files = join_all(reads).await;
         let retryable = files.iter().any(|file| matches!(file, Err(OutputError::Retryable(_))));
-        if let Some(cursor) = cursor.filter(|cursor| retryable && cursor.failures + 1 < run.reads) {
+        // A caller who waits has no time for that: the download itself was tried several times.
+        let again = retryable && !run.waits;
+        if let Some(cursor) = cursor.filter(|cursor| again && cursor.failures + 1 < run.reads) {
             let failures = cursor.failures + 1;
             let delay = REFETCH_BACKOFF.delay(failures);
             // It was bought and is there; it only did not arrive. The last call is made again, as long as there is time.
